@@ -1,0 +1,179 @@
+"""The three contracts every connector keeps: Source, Sink and StateStore.
+
+I know nothing of sensors, readings or tensors. Each promise is a sentence that a test in
+`tests/contract/` can break; it is run against every implementation on real servers.
+All calls block, are made from one thread, and turn their library's faults into `connectors.errors`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from connectors.records import (
+    Bounds,
+    Epoch,
+    Partition,
+    Polled,
+    Position,
+    SinkRecord,
+    StateBlob,
+    StateWrite,
+    StoredPartition,
+)
+
+RevokeCallback: TypeAlias = Callable[[frozenset[Partition]], None]
+"""Called while the partitions are still ours: the last chance to commit their positions."""
+
+
+class Source(ABC):
+    """A log of records that is read by position.
+
+    Promises:
+        1. `poll` returns within about `timeout_s`; nothing new is a fine answer.
+        2. Records of one partition come in log order, none twice, none left out, from the position
+           last sought.
+        3. Nothing of a newly assigned partition is handed out before its first `seek`.
+        4. After `seek(p, x)` the next record of p has the smallest offset >= x that the log holds.
+        5. `committed(p)` is what the last `commit` of any owner said, or None.
+        6. `on_revoke` runs inside `poll` or `close`, while a commit of these partitions still succeeds;
+           after it nothing more of them is handed out. Partitions lost without warning (a session
+           timeout) come in `Polled.lost` without a callback.
+        7. `next_position` counts what a consumer never sees (transaction markers, removed records) as read.
+        8. After `close` no thread, socket or file is left.
+    """
+
+    @abstractmethod
+    def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
+        """Connect and subscribe.
+
+        Raises:
+            MissingTopicError: the topic does not exist (nothing is created by asking).
+            ServerUnavailableError: no server answered within timeout_s.
+        """
+
+    @property
+    @abstractmethod
+    def num_partitions(self) -> int:
+        """How many partitions the topic has (known once open)."""
+
+    @abstractmethod
+    def poll(self, max_records: int, timeout_s: float) -> Polled:
+        """Hand out what is there, at most max_records, waiting up to timeout_s for the first."""
+
+    @abstractmethod
+    def seek(self, partition: Partition, position: Position) -> None:
+        """Read on from position; on a newly assigned partition this starts the reading."""
+
+    @abstractmethod
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Position | None]:
+        """The group's committed positions."""
+
+    @abstractmethod
+    def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Commit positions for the group, and wait until that is done.
+
+        Raises:
+            StaleEpochError: some of the partitions are no longer ours.
+            ServerUnavailableError: it could not be done in time.
+        """
+
+    @abstractmethod
+    def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
+        """The earliest and the latest position of each partition now."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group and free everything; may be called twice."""
+
+
+class Sink(ABC):
+    """A log that is written to.
+
+    Promises:
+        1. Records of one key come to one partition, in the order written.
+        2. When `flush` returns, every record written before it is kept by the server.
+        3. A record that cannot be delivered makes `flush` raise; none is dropped in silence.
+        4. `write` never waits longer than the client's own deadline.
+        5. After `close` no thread, socket or file is left.
+    """
+
+    @abstractmethod
+    def open(self, num_partitions: int, timeout_s: float) -> None:
+        """Connect; create the topic with num_partitions where it is missing."""
+
+    @property
+    @abstractmethod
+    def max_record_bytes(self) -> int:
+        """Largest key + value + headers that one record may have."""
+
+    @abstractmethod
+    def write(self, records: Sequence[SinkRecord]) -> None:
+        """Hand records over for sending, in order."""
+
+    @abstractmethod
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything written is kept by the server.
+
+        Raises:
+            ServerUnavailableError: some record was not acknowledged within timeout_s.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything; what was not flushed may be lost; may be called twice."""
+
+
+class StateStore(ABC):
+    """A cache of the fold over each partition, written by one owner at a time.
+
+    Promises:
+        1. `acquire` raises the partition's epoch; from then on every `save` of an older epoch
+           raises StaleEpochError and changes nothing.
+        2. `save` is atomic: a reader sees all of one save or all of the one before.
+        3. What is loaded equals, byte for byte, what was saved.
+        4. Partitions do not touch each other, and neither do different groups or prefixes.
+        5. A store that is emptied looks like one that never held anything; a `save` with an epoch
+           the store no longer knows raises StaleEpochError.
+        6. After `close` no thread, socket or file is left.
+    """
+
+    @abstractmethod
+    def open(self, timeout_s: float) -> None:
+        """Connect.
+
+        Raises:
+            ServerUnavailableError: no server answered within timeout_s.
+        """
+
+    @abstractmethod
+    def acquire(self, partition: Partition) -> StoredPartition:
+        """Take ownership of a partition and return what is stored of it."""
+
+    @abstractmethod
+    def look(self, partition: Partition) -> StoredPartition | None:
+        """What is stored of a partition, without taking it; None if nothing is."""
+
+    @abstractmethod
+    def load(self, partition: Partition, shards: Sequence[int]) -> list[StateBlob | None]:
+        """The named shards' bytes in the order asked; None for one that is not there."""
+
+    @abstractmethod
+    def save(self, partition: Partition, epoch: Epoch, write: StateWrite) -> None:
+        """Write one checkpoint in one atomic, fenced step.
+
+        Raises:
+            StaleEpochError: the partition has another owner; nothing was written.
+            ServerUnavailableError: it could not be done; nothing or all of it was written.
+        """
+
+    @abstractmethod
+    def partitions(self) -> list[Partition]:
+        """Every partition that something is stored of, in order."""
+
+    @abstractmethod
+    def warnings(self) -> list[str]:
+        """Sentences about settings of the server that endanger what is stored, with the way out."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything; may be called twice."""

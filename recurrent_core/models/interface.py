@@ -1,0 +1,121 @@
+"""What every streaming model offers the engine: `init_state`, `step`, `ask`.
+
+I know nothing of sensors' names, bytes or clocks. A model is a value without memory: all that it
+remembers is in the state, one row of float32 per slot, which goes into a step and comes out anew.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One reading for each slot of the batch.
+
+    Attributes:
+        value: [batch] float64, finite.
+        elapsed_s: [batch] float64, seconds since the slot's last reading; 0 at its first.
+        cadence_s: [batch] float64, > 0, the slot's expected seconds from reading to reading.
+        second_of_week: [batch] float64 in [0, 604800), local time of the reading; 0 is Monday 00:00.
+    """
+
+    value: Tensor
+    elapsed_s: Tensor
+    cadence_s: Tensor
+    second_of_week: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A forecast asked of each slot at a moment when it has no reading.
+
+    Attributes:
+        elapsed_s: [batch] float64, seconds from the slot's last reading to the origin, > 0.
+        cadence_s, second_of_week: as in Arrival, of the origin.
+    """
+
+    elapsed_s: Tensor
+    cadence_s: Tensor
+    second_of_week: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Forecasts of one batch; lead h = 1 … horizon stands in column h - 1.
+
+    Attributes:
+        mean: [batch, horizon] float64, in the unit of the values.
+        quantiles: [batch, 3, horizon] float64, levels 0.1, 0.5, 0.9, never crossing.
+        scale: [batch] float64, the slot's running scale, > 0.
+        is_warming_up: [batch] bool, too few readings yet for a forecast to rely on.
+        is_drifting: [batch] bool, the slot's recent errors are out of its usual range.
+    """
+
+    mean: Tensor
+    quantiles: Tensor
+    scale: Tensor
+    is_warming_up: Tensor
+    is_drifting: Tensor
+
+
+class StreamingModel(ABC):
+    """A forecaster over many slots, whose whole memory is the state it is handed.
+
+    Promises:
+        1. `step` and `ask` leave their arguments unchanged.
+        2. A batch gives what its slots would give one by one (within float32 rounding).
+        3. Everything returned is finite for finite inputs, from a slot's first reading on.
+        4. `ask` changes nothing: asked or not, later forecasts are the same.
+        5. A fresh slot is a row of `init_state`; rows beside it do not matter.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The artifact's name, such as `default`."""
+
+    @property
+    @abstractmethod
+    def version(self) -> str:
+        """The artifact's version; forecasts carry `name@version`."""
+
+    @property
+    @abstractmethod
+    def state_floats(self) -> int:
+        """Floats of state per slot."""
+
+    @property
+    @abstractmethod
+    def layout_id(self) -> str:
+        """Changes whenever stored state of an older layout could not be read."""
+
+    @property
+    @abstractmethod
+    def max_horizon(self) -> int:
+        """The longest horizon that can be asked for."""
+
+    @abstractmethod
+    def init_state(self, num_slots: int) -> Tensor:
+        """The state of num_slots fresh slots, [num_slots, state_floats] float32."""
+
+    @abstractmethod
+    def step(self, arrival: Arrival, state: Tensor, horizon: int) -> tuple[Outlook, Tensor]:
+        """Fold one reading into every slot and forecast from it.
+
+        Args:
+            arrival: [batch] columns on the state's device.
+            state: [batch, state_floats] float32; left unchanged.
+            horizon: leads wanted, 1 … max_horizon.
+        Returns:
+            the forecasts, and the new state shaped like state.
+        """
+
+    @abstractmethod
+    def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
+        """Forecast from the state as it stands, leads counted from the question's origin."""
+
+    @abstractmethod
+    def describe(self, state: Tensor) -> dict[str, float]:
+        """A few named numbers that sum up one slot's state ([state_floats]), for people."""
