@@ -84,6 +84,81 @@ class ReadingBatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where the series of one step go, and who leaves to make room for them.
+
+    Attributes:
+        evicted: [m] handles that give up their slots, least recently used first.
+        evicted_slots: [m] the slots they had.
+        loaded: [k] handles that come in; their state is put in before the step.
+        loaded_slots: [k] their slots.
+    """
+
+    evicted: Int64s
+    evicted_slots: Int64s
+    loaded: Int64s
+    loaded_slots: Int64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepBatch:
+    """The router's decision: which readings step, in which slots, in which order.
+
+    Readings stand wave by wave: wave k holds the (k+1)-th reading of each series that has so many, so
+    the slots of one wave are distinct and each series' readings keep their order.
+
+    Attributes:
+        placement: who leaves and who comes in before the first wave.
+        wave_ends: [waves] wave k is the readings [wave_ends[k-1], wave_ends[k]).
+        handles, slots: [n] of each reading's series.
+        source: [n] index of the ReadingBatch the reading came in.
+        readings: [n] its index there.
+        times_ns, values: [n].
+        elapsed_s: [n] seconds since the series' last reading, 0 at its first.
+        cadences_ns: [n] expected gap to the next reading.
+        has_cadence: [n] False where the default cadence stands in for one not known yet.
+        second_of_week: [n] local time, 0 is Monday 00:00.
+        is_due: [n] whether a forecast is to be sent.
+        arrival: [n] permutation: column[arrival] is in order of arrival.
+    """
+
+    placement: Placement
+    wave_ends: Int64s
+    handles: Int64s
+    slots: Int64s
+    source: Int64s
+    readings: Int64s
+    times_ns: Int64s
+    values: Float64s
+    elapsed_s: Float64s
+    cadences_ns: Int64s
+    has_cadence: Bools
+    second_of_week: Float64s
+    is_due: Bools
+    arrival: Int64s
+
+    def __len__(self) -> int:
+        return len(self.handles)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepResult:
+    """What the model says after each reading of a StepBatch, in the same order as its columns.
+
+    Attributes:
+        mean: [n, horizon].
+        quantiles: [n, len(QUANTILE_LEVELS), horizon].
+        scale: [n].
+        status: [n] int8, see Status.
+    """
+
+    mean: Float64s
+    quantiles: Float64s
+    scale: Float64s
+    status: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ForecastBatch:
     """Forecasts in the order they are to be sent.
 
