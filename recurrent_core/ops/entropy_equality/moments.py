@@ -137,17 +137,18 @@ def unpack(rows: Tensor, d_k: int, d_v: int, *, is_diagonal: bool = False) -> Mo
     batch = rows.shape[:-1]
     check_shape("rows", rows, *batch, num_floats(d_k, d_v, is_diagonal=is_diagonal))
     num_cov = d_k if is_diagonal else d_k * (d_k + 1) // 2
-    mass, nu, key_mean, value_mean, key_cov, cross_cov = rows.split([1, 1, d_k, d_v, num_cov, d_k * d_v], dim=-1)
+    sizes = [1, 1, d_k, d_v, num_cov, d_k * d_v]
+    mass, nu, key_mean, value_mean, key_cov, cross_cov = torch.split_with_sizes(rows, sizes, dim=-1)
     if not is_diagonal:
         _, places = _triangle(d_k, rows.device)
-        key_cov = key_cov.index_select(-1, places).unflatten(-1, (d_k, d_k))
+        key_cov = key_cov.index_select(-1, places).reshape(*batch, d_k, d_k)
     return Moments(
         mass=mass.squeeze(-1),
         nu=nu.squeeze(-1),
         key_mean=key_mean,
         value_mean=value_mean,
         key_cov=key_cov,
-        cross_cov=cross_cov.unflatten(-1, (d_k, d_v)),
+        cross_cov=cross_cov.reshape(*batch, d_k, d_v),
     )
 
 

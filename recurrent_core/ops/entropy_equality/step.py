@@ -59,17 +59,20 @@ def write(
     safe_mass = torch.where(has_mass, mass, torch.ones_like(mass))
     a = omega / safe_mass
     b = torch.where(has_mass, old_mass / safe_mass, torch.ones_like(mass))
-    a1, a2 = a.unsqueeze(-1), a[..., None, None]
+    a1, a2, b2 = a.unsqueeze(-1), a[..., None, None], b[..., None, None]
     e_k, e_v = k - moments.key_mean, v - moments.value_mean
-    b_e_k = b.unsqueeze(-1) * e_k
-    key_spread = b_e_k * e_k if moments.is_diagonal else _outer(b_e_k, e_k)
+    # b comes after the outer product: (b e_i) e_j and (b e_j) e_i would differ in their last bit.
+    if moments.is_diagonal:
+        key_cov = torch.lerp(moments.key_cov, e_k.square() * b.unsqueeze(-1), a1)
+    else:
+        key_cov = torch.lerp(moments.key_cov, _outer(e_k, e_k).mul_(b2), a2)
     return Moments(
         mass=mass,
         nu=b.square() * moments.nu + a.square(),
         key_mean=torch.lerp(moments.key_mean, k, a1),
         value_mean=torch.lerp(moments.value_mean, v, a1),
-        key_cov=torch.lerp(moments.key_cov, key_spread, a1 if moments.is_diagonal else a2),
-        cross_cov=torch.lerp(moments.cross_cov, _outer(b_e_k, e_v), a2),
+        key_cov=key_cov,
+        cross_cov=torch.lerp(moments.cross_cov, _outer(e_k, e_v).mul_(b2), a2),
     )
 
 
