@@ -1,0 +1,140 @@
+"""Reads a table file as a log of one partition, in arrival order, in packed records.
+
+I know nothing of what the numbers mean, nor of file formats. Position = number of the entry in the file's order
+(`Table.as_events`). One record holds a run of entries as an Arrow IPC stream of one record batch: the columns id
+(text), time (int64 UTC nanoseconds) and the chosen channels; the record's offset is that of its first entry.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from connectors.contracts import RevokeCallback, Source
+from connectors.file.read import read_table
+from connectors.file.tables import Table, TableError
+from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How entries are packed.
+
+    Attributes:
+        id_column, time_column: names of the first two columns.
+        channels: file's column -> name it is packed under; empty for every column of the file under its own name.
+        entries_per_record: the longest run in one record.
+    """
+
+    id_column: str = "sensor"
+    time_column: str = "ts"
+    channels: Mapping[str, str] = field(default_factory=dict)
+    entries_per_record: int = 8192
+
+
+def pack(table: Table, layout: Layout, first: int, end: int) -> bytes:
+    """Entries first … end - 1 of an event table as one Arrow IPC stream.
+
+    Raises:
+        TableError: the table lacks one of the layout's columns.
+    """
+    names = layout.channels or {name: name for name in table.columns}
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise TableError(f"{table.path} has no column {missing[0]!r}; it has {', '.join(table.columns)}")
+    ids = pa.DictionaryArray.from_arrays(pa.array(table.series[first:end]), pa.array(table.ids, pa.string()))
+    columns = {layout.id_column: ids, layout.time_column: pa.array(table.times_ns[first:end], pa.int64())}
+    for name, packed_name in names.items():
+        column = table.columns[name][first:end]
+        columns[packed_name] = pa.array(column, from_pandas=True) if column.dtype.kind == "f" else pa.array(column)
+    batch = pa.record_batch(columns)
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(stream.getvalue())
+
+
+class FileSource(Source):
+    """One table file as a source of one partition; nothing is committed beyond this object's life."""
+
+    def __init__(self, path: Path, layout: Layout | None = None) -> None:
+        self._path = path
+        self._layout = layout if layout is not None else Layout()
+        self._table: Table | None = None
+        self._partition = Partition(path.name, 0)
+        self._is_assigned = False
+        self._position: Position | None = None
+        self._committed: Position | None = None
+        self._on_revoke: RevokeCallback | None = None
+
+    def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
+        """Read the file.
+
+        Raises:
+            TableError: it cannot be read as a table.
+        """
+        self._table = read_table(self._path).as_events()
+        self._on_revoke = on_revoke
+
+    @property
+    def num_partitions(self) -> int:
+        """Always 1."""
+        return 1
+
+    def poll(self, max_records: int, timeout_s: float) -> Polled:
+        """Hand out at most max_records packed records; at_end once none are left."""
+        events = self._events()
+        if not self._is_assigned:
+            self._is_assigned = True
+            return Polled(assigned=frozenset((self._partition,)))
+        if self._position is None:
+            return Polled()
+        size, num_entries = self._layout.entries_per_record, len(events.times_ns)
+        end = min(num_entries, self._position + size * max_records)
+        if end <= self._position:
+            return Polled(at_end=True)
+        starts = range(self._position, end, size)
+        batch = RecordBatch(
+            partition=self._partition,
+            offsets=np.array(starts, np.int64),
+            timestamps_ns=np.array([self._newest_ns(first, min(first + size, end)) for first in starts], np.int64),
+            keys=[None] * len(starts),
+            values=[pack(events, self._layout, first, min(first + size, end)) for first in starts],
+            headers=None,
+            next_position=end,
+        )
+        self._position = end
+        return Polled(batches=(batch,), at_end=end == num_entries)
+
+    def seek(self, partition: Partition, position: Position) -> None:
+        """Read on from entry number position."""
+        self._position = max(0, position)
+
+    def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Position | None]:
+        """The position of this object's last commit."""
+        return dict.fromkeys(partitions, self._committed)
+
+    def commit(self, positions: Mapping[Partition, Position]) -> None:
+        """Remember a position as long as this object lives."""
+        self._committed = positions.get(self._partition, self._committed)
+
+    def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
+        """From the first entry to the file's end."""
+        return dict.fromkeys(partitions, Bounds(0, len(self._events().times_ns)))
+
+    def close(self) -> None:
+        """Give the partition back and free the table."""
+        if self._on_revoke is not None and self._is_assigned:
+            self._on_revoke(frozenset((self._partition,)))
+        self._on_revoke, self._table, self._is_assigned, self._position = None, None, False, None
+
+    def _events(self) -> Table:
+        if self._table is None:
+            raise TableError(f"{self._path} is not open; call open() before reading from it")
+        return self._table
+
+    def _newest_ns(self, first: int, end: int) -> int:
+        """A packed record's own timestamp: the newest of its entries."""
+        return int(self._events().times_ns[first:end].max())
