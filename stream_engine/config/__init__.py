@@ -1,0 +1,41 @@
+"""One frozen configuration tree from file, environment and flags, checked before anything opens.
+
+I know nothing of what is done with it.
+"""
+
+from stream_engine.config.condition import Condition
+from stream_engine.config.durations import Duration
+from stream_engine.config.load import load_config
+from stream_engine.config.secrets import SecretText, SecretUrl
+from stream_engine.config.show import print_config
+from stream_engine.config.tree import (
+    ApiConfig,
+    CalendarConfig,
+    Config,
+    EmitConfig,
+    KafkaConfig,
+    ModelConfig,
+    ReadingConfig,
+    SinkConfig,
+    SourceConfig,
+    StoreConfig,
+)
+
+__all__ = [
+    "ApiConfig",
+    "CalendarConfig",
+    "Condition",
+    "Config",
+    "Duration",
+    "EmitConfig",
+    "KafkaConfig",
+    "ModelConfig",
+    "ReadingConfig",
+    "SecretText",
+    "SecretUrl",
+    "SinkConfig",
+    "SourceConfig",
+    "StoreConfig",
+    "load_config",
+    "print_config",
+]
