@@ -58,6 +58,7 @@ class Ledger:
         slot: [capacity] int64, NO_SLOT where the series' state is not in the slab.
         is_dirty: [capacity] bool, changed since it was last stored.
         number: [capacity] int64, the number within the partition.
+        keys: [capacity] (sensor, channel).
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class Ledger:
         self.number: Int64s = np.zeros(0, np.int64)
         self.is_dirty: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.keys: list[SeriesKey] = []
+        self._partition: list[Partition | None] = []
         self._handles: dict[Partition, list[int]] = {}
         self._index: dict[Partition, dict[SeriesKey, int]] = {}
         self._free: list[int] = []
@@ -97,6 +99,13 @@ class Ledger:
         """Handles of a partition's series by number, [num series]."""
         return np.asarray(self._handles[partition], np.int64)
 
+    def partition_of(self, handle: int) -> Partition:
+        """The partition a series belongs to."""
+        partition = self._partition[handle]
+        if partition is None:
+            raise KeyError(handle)
+        return partition
+
     def find(self, partition: Partition, key: SeriesKey) -> int | None:
         """The handle of one series, or None if it has not been seen."""
         return self._index[partition].get(key)
@@ -109,6 +118,7 @@ class Ledger:
         self._index[partition].update(zip(keys, new, strict=True))
         for handle, key in zip(new, keys, strict=True):
             self.keys[handle] = key
+            self._partition[handle] = partition
         array = np.asarray(new, np.int64)
         self.entries[array] = entries
         self.slot[array] = NO_SLOT
@@ -153,6 +163,7 @@ class Ledger:
         self.number = np.concatenate([self.number, np.zeros(grow, np.int64)])
         self.is_dirty = np.concatenate([self.is_dirty, np.zeros(grow, np.bool_)])
         self.keys.extend([("", "")] * grow)
+        self._partition.extend([None] * grow)
         self._free.extend(range(old + grow - 1, old - 1, -1))
 
 

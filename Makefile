@@ -1,0 +1,69 @@
+# `make` prints this help. Nothing here needs more than a shell, Python 3.11+ and what `make setup` installs.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+TORCH_BACKEND ?=
+DEMO_SECONDS ?= 60
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test format lint types arch unit property parity contract integration soak bench check clean
+
+help: ## print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory install EXTRAS= STAMP=$@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory install EXTRAS='[dev]' STAMP=$@
+
+.PHONY: install
+install:
+ifneq ($(UV),)
+	@test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV)
+	uv pip install -q --python $(BIN)/python $(if $(TORCH_BACKEND),--torch-backend $(TORCH_BACKEND)) -c constraints.txt -e '.$(EXTRAS)'
+else
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@test -z '$(TORCH_BACKEND)' || $(BIN)/pip install -q uv
+	$(if $(TORCH_BACKEND),$(BIN)/uv pip install -q --python $(BIN)/python --torch-backend $(TORCH_BACKEND),$(BIN)/pip install -q) -c constraints.txt -e '.$(EXTRAS)'
+endif
+	@touch $(STAMP)
+
+setup: $(VENV)/.dev ## create .venv with everything for work on the code (TORCH_BACKEND=cpu: the small torch)
+
+demo: $(VENV)/.demo ## run the whole engine on one machine, no server, for DEMO_SECONDS (60)
+	$(BIN)/stream-engine demo --seconds $(DEMO_SECONDS)
+
+test: $(VENV)/.dev ## every test, against a real Kafka and a real Redis that are fetched if missing
+	$(PYTEST) -m 'not soak and not gpu'
+
+format: $(VENV)/.dev ## put the code into the house's form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev ## form, imports, sizes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+arch: $(VENV)/.dev ## the import law
+	$(BIN)/lint-imports --no-cache
+
+unit property parity contract integration: $(VENV)/.dev ## one folder of tests
+	$(PYTEST) -m 'not soak and not gpu' tests/$@
+
+soak: $(VENV)/.dev ## the long forms of the tests
+	$(PYTEST) -m soak tests
+
+bench: $(VENV)/.dev ## the benchmarks, side by side with the peer; results in tests/benchmarks/results
+	$(BIN)/python -m tests.benchmarks
+
+check: lint types arch test ## exactly what CI runs
+
+clean: ## remove what was built (not the fetched servers)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,17 @@
+"""What is saved of a partition, when, and in which order; and how it is brought back."""
+
+from stream_engine.checkpoint.checkpointer import Checkpointer, Restored, StateRows
+from stream_engine.checkpoint.meta import Meta, decode_meta
+from stream_engine.checkpoint.shards import SHARD_SIZE, Shard, decode_shard, encode_shard
+
+__all__ = [
+    "SHARD_SIZE",
+    "Checkpointer",
+    "Meta",
+    "Restored",
+    "Shard",
+    "StateRows",
+    "decode_meta",
+    "decode_shard",
+    "encode_shard",
+]

@@ -1,0 +1,82 @@
+"""One shard of stored state as bytes: keys, ledger entries and state rows of up to SHARD_SIZE series.
+
+    magic · format version · checksum of all that follows · header length · header (JSON) · entries · rows
+
+I know nothing of stores, partitions or tensors. A blob that was torn, flipped or written by another
+layout is refused, never read wrongly.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from connectors.errors import StoredStateError
+from stream_engine.slots import STORED_DTYPE, SeriesKey
+
+SHARD_SIZE = 128
+MAGIC = b"SESH"
+FORMAT = 1
+PREFIX = struct.Struct("<4sHII")
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    """What stands before the arrays of a shard."""
+
+    layout: str
+    floats: int
+    keys: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """The series of one shard, in the order of their numbers.
+
+    Attributes:
+        keys: [n] (sensor, channel).
+        entries: [n] STORED_DTYPE.
+        rows: [n, floats] float32 state.
+    """
+
+    keys: list[SeriesKey]
+    entries: NDArray[np.void]
+    rows: NDArray[np.float32]
+
+
+def encode_shard(layout_id: str, shard: Shard) -> bytes:
+    """The shard as bytes."""
+    header = msgspec.json.encode(_Header(layout_id, int(shard.rows.shape[1]), shard.keys))
+    body = b"".join([header, np.ascontiguousarray(shard.entries).tobytes(), np.ascontiguousarray(shard.rows).tobytes()])
+    return PREFIX.pack(MAGIC, FORMAT, zlib.crc32(body), len(header)) + body
+
+
+def decode_shard(layout_id: str, blob: bytes) -> Shard:
+    """The shard those bytes hold; its arrays are views of them.
+
+    Raises:
+        StoredStateError: the bytes are torn, flipped, or of another format or layout.
+    """
+    if len(blob) < PREFIX.size:
+        raise StoredStateError(f"a stored shard of {len(blob)} bytes is torn; its partition is rebuilt from the log")
+    magic, version, checksum, header_bytes = PREFIX.unpack_from(blob)
+    if magic != MAGIC or version != FORMAT:
+        raise StoredStateError(f"a stored shard has format {magic!r} {version}, wanted {MAGIC!r} {FORMAT}")
+    body = memoryview(blob)[PREFIX.size :]
+    if zlib.crc32(body) != checksum:
+        raise StoredStateError("a stored shard does not match its checksum; its partition is rebuilt from the log")
+    try:
+        header = msgspec.json.decode(body[:header_bytes], type=_Header)
+    except msgspec.MsgspecError as error:
+        raise StoredStateError(f"a stored shard's header cannot be read: {error}") from error
+    if header.layout != layout_id:
+        raise StoredStateError(f"a stored shard has state layout {header.layout!r}, wanted {layout_id!r}")
+    num = len(header.keys)
+    wanted = num * (STORED_DTYPE.itemsize + 4 * header.floats)
+    if len(body) - header_bytes != wanted:
+        raise StoredStateError(f"a stored shard has {len(body) - header_bytes} bytes of state, wanted {wanted}")
+    entries = np.frombuffer(body, STORED_DTYPE, num, header_bytes)
+    rows = np.frombuffer(body, np.float32, num * header.floats, header_bytes + entries.nbytes)
+    return Shard(header.keys, entries, rows.reshape(num, header.floats))

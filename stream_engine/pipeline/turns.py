@@ -1,0 +1,314 @@
+"""The six verbs, once, in order: poll, decode, route, step, encode, write. The checkpoint stands beside.
+
+I decide nothing about forecasting and know no library: every part is handed to me. One thread, plain
+blocking calls. Each partition held has two positions: `position` (everything before it is folded) and
+`emitted` (everything before it is sent and committed); while position < emitted it is replayed in silence.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from connectors.contracts import Sink, Source
+from connectors.errors import ServerUnavailableError, StaleEpochError
+from connectors.records import Partition, Polled, Position, RecordBatch
+from stream_engine.checkpoint import Checkpointer
+from stream_engine.clock import Clock
+from stream_engine.codec.contract import Decoder, Encoder
+from stream_engine.codec.dead_letters import encode_dead_letters
+from stream_engine.metrics import Metrics
+from stream_engine.pipeline.positions import where_to_begin
+from stream_engine.records import ForecastBatch, ReadingBatch, Reject, StepBatch
+from stream_engine.router import Routed, Router
+from stream_engine.slots import Ledger, Slots
+from stream_engine.stepper import Stepper
+from stream_engine.watermark import Progress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """How much and how often.
+
+    Attributes:
+        max_records: most records a turn takes.
+        poll_s: longest wait for the first of them.
+        commit_s: from commit to commit of the emitted positions.
+        checkpoint_s: from checkpoint to checkpoint of the state.
+        flush_s: longest wait for the sinks to acknowledge.
+        start: where a group without a committed position begins, `earliest` or `latest`.
+    """
+
+    max_records: int = 10_000
+    poll_s: float = 0.1
+    commit_s: float = 0.5
+    checkpoint_s: float = 5.0
+    flush_s: float = 30.0
+    start: str = "earliest"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything a pipeline is made of; opened and closed by its owner."""
+
+    source: Source
+    sink: Sink
+    dead_letters: Sink
+    decoder: Decoder
+    encoder: Encoder
+    router: Router
+    ledger: Ledger
+    slots: Slots
+    stepper: Stepper
+    checkpointer: Checkpointer
+    clock: Clock
+    metrics: Metrics
+
+
+@dataclass(slots=True)
+class _Held:
+    """A partition we hold."""
+
+    position: Position
+    emitted: Position
+    saved: Position | None
+    progress: Progress = field(default_factory=Progress)
+
+
+class Pipeline:
+    """Carries readings from the source to the sink, turn by turn; lives as long as the worker."""
+
+    def __init__(self, parts: Parts, rhythm: Rhythm) -> None:
+        self._parts = parts
+        self._rhythm = rhythm
+        self._held: dict[Partition, _Held] = {}
+        now = parts.clock.monotonic_s()
+        self._commit_due_s = now + rhythm.commit_s
+        self._checkpoint_due_s = now + rhythm.checkpoint_s
+
+    @property
+    def positions(self) -> dict[Partition, Position]:
+        """Up to where each partition held is folded."""
+        return {partition: held.position for partition, held in self._held.items()}
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether some partition is still catching up in silence."""
+        return any(held.position < held.emitted for held in self._held.values())
+
+    def turn(self) -> Polled:
+        """Carry one batch from source to sink; return what was polled."""
+        parts = self._parts
+        polled = parts.source.poll(self._rhythm.max_records, self._rhythm.poll_s)
+        self._note_assignment(polled)
+        records = [batch for batch in polled.batches if batch.partition in self._held]
+        if records:
+            decoded = [parts.decoder.decode(batch) for batch in records]
+            readings = [batch for batch, _ in decoded]
+            routed = parts.router.route(readings, {p: held.progress for p, held in self._held.items()})
+            forecasts = [self._step(step, readings) for step in routed.steps]
+            for batch in forecasts:
+                parts.sink.write(parts.encoder.encode(batch))
+            for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
+                self._bury(batch, [*rejects, *late])
+            self._count(records, readings, routed, forecasts)
+            for batch in records:
+                self._held[batch.partition].position = batch.next_position
+        self._commit_and_checkpoint_when_due()
+        return polled
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """Commit and save partitions that are about to be taken from us, then forget them."""
+        mine = [partition for partition in partitions if partition in self._held]
+        try:
+            self.commit(mine)
+            self._save(mine)
+        except (ServerUnavailableError, StaleEpochError) as error:
+            logger.warning("could not save everything before partitions were revoked: %s", error)
+        self._drop(mine)
+
+    def commit(self, partitions: Iterable[Partition] | None = None) -> None:
+        """Flush the sinks, then commit the positions: everything before them is emitted.
+
+        Raises:
+            ServerUnavailableError: a server did not acknowledge in time; nothing was committed.
+        """
+        parts = self._parts
+        held = self._held if partitions is None else {p: self._held[p] for p in partitions}
+        positions = {p: state.position for p, state in held.items() if state.position > state.emitted}
+        if not positions:
+            return
+        parts.sink.flush(self._rhythm.flush_s)
+        parts.dead_letters.flush(self._rhythm.flush_s)
+        parts.source.commit(positions)
+        for partition, position in positions.items():
+            self._held[partition].emitted = position
+        parts.metrics.commits.inc()
+
+    def checkpoint(self) -> bool:
+        """Commit, then save what has changed of every partition held; False if the store is away."""
+        self.commit()
+        try:
+            self._save(list(self._held))
+        except ServerUnavailableError as error:
+            self._parts.metrics.store_failures.inc()
+            logger.warning("checkpoint postponed, serving from memory: %s", error)
+            return False
+        return True
+
+    def _save(self, partitions: Sequence[Partition]) -> None:
+        """Save the state of partitions; only what is committed may be saved (folded <= emitted)."""
+        metrics = self._parts.metrics
+        for partition in partitions:
+            held = self._held[partition]
+            if held.position == held.saved or held.position > held.emitted:
+                continue
+            with metrics.checkpoint_seconds.time():
+                self._parts.checkpointer.save(partition, held.position, held.progress)
+            held.saved = held.position
+            metrics.checkpoints.inc()
+
+    def _commit_and_checkpoint_when_due(self) -> None:
+        now = self._parts.clock.monotonic_s()
+        if now >= self._checkpoint_due_s:
+            self.checkpoint()
+            self._measure_lag()
+            self._checkpoint_due_s = self._parts.clock.monotonic_s() + self._rhythm.checkpoint_s
+        elif now < self._commit_due_s:
+            return
+        else:
+            self.commit()
+        self._commit_due_s = self._parts.clock.monotonic_s() + self._rhythm.commit_s
+
+    def _note_assignment(self, polled: Polled) -> None:
+        self._drop([partition for partition in polled.lost if partition in self._held])
+        if polled.assigned:
+            partitions = sorted(polled.assigned)
+            committed = self._parts.source.committed(partitions)
+            for partition in partitions:
+                self._begin(partition, committed[partition])
+        if polled.assigned or polled.lost:
+            self._parts.metrics.rebalances.inc()
+            self._parts.metrics.partitions.set(len(self._held))
+
+    def _begin(self, partition: Partition, committed: Position | None) -> None:
+        """Take a partition: its epoch, its state, then the place where its reading goes on."""
+        parts = self._parts
+        bounds = parts.source.bounds([partition])[partition]
+        usable = bounds.latest if committed is None else min(committed, bounds.latest)
+        with parts.metrics.restore_seconds.time():
+            restored = parts.checkpointer.restore(partition, usable)
+        begin = where_to_begin(restored.position, committed, bounds, self._rhythm.start)
+        for warning in begin.warnings:
+            logger.warning("%s: %s", partition, warning)
+        self._held[partition] = _Held(begin.folded, begin.emitted, restored.position, restored.progress)
+        parts.source.seek(partition, begin.folded)
+        logger.info(
+            "%s: %d sensors restored; %d records to replay in silence, then %d to catch up",
+            partition,
+            restored.num_series,
+            begin.emitted - begin.folded,
+            bounds.latest - begin.emitted,
+        )
+
+    def _drop(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._parts.slots.release(self._parts.checkpointer.drop(partition))
+            del self._held[partition]
+        self._parts.metrics.partitions.set(len(self._held))
+
+    def _step(self, batch: StepBatch, readings: Sequence[ReadingBatch]) -> ForecastBatch:
+        """Carry out one step batch; the forecasts to send, in order of arrival."""
+        parts = self._parts
+        parts.checkpointer.make_room(batch.placement)
+        result = parts.stepper.step(batch)
+        parts.metrics.evictions.inc(len(batch.placement.evicted))
+        records = [one.records for one in readings]
+        rows = _record_rows(batch, readings)
+        is_live = np.asarray([self._held[one.partition].emitted for one in records])[batch.source] <= _offsets(
+            batch, records, rows
+        )
+        parts.metrics.replayed.inc(int((~is_live).sum()))
+        sent = batch.arrival[(batch.is_due & is_live)[batch.arrival]]
+        source, places = batch.source[sent], batch.readings[sent]
+        pairs = list(zip(source.tolist(), places.tolist(), strict=True))
+        return ForecastBatch(
+            sources=records,
+            source=source,
+            rows=rows[sent],
+            sensors=[readings[number].sensors[place] for number, place in pairs],
+            channels=[readings[number].channels[place] for number, place in pairs],
+            origins_ns=batch.times_ns[sent],
+            last_readings_ns=batch.times_ns[sent],
+            cadences_ns=batch.cadences_ns[sent],
+            mean=result.mean[sent],
+            quantiles=result.quantiles[sent],
+            scale=result.scale[sent],
+            status=result.status[sent],
+        )
+
+    def _bury(self, records: RecordBatch, rejects: Sequence[Reject]) -> None:
+        """Write the dead letters of records that were not buried before."""
+        parts = self._parts
+        emitted = self._held[records.partition].emitted
+        fresh = [reject for reject in rejects if records.offsets[reject.row] >= emitted]
+        if fresh:
+            parts.dead_letters.write(encode_dead_letters(records, fresh, parts.dead_letters.max_record_bytes))
+            parts.metrics.dead_letters.inc(len(fresh))
+            for reject in fresh:
+                parts.metrics.rejects.labels(reject.reason).inc()
+
+    def _count(
+        self,
+        records: Sequence[RecordBatch],
+        readings: Sequence[ReadingBatch],
+        routed: Routed,
+        forecasts: Sequence[ForecastBatch],
+    ) -> None:
+        metrics = self._parts.metrics
+        metrics.turns.inc()
+        metrics.records.inc(sum(len(batch) for batch in records))
+        metrics.readings.inc(sum(len(step) for step in routed.steps))
+        metrics.duplicates.inc(routed.num_duplicates)
+        metrics.late.inc(routed.num_late)
+        metrics.invalid.inc(sum(batch.num_invalid for batch in readings))
+        metrics.forecasts.inc(sum(len(batch) for batch in forecasts))
+        metrics.sensors.set(len(self._parts.ledger))
+        metrics.resident_slots.set(self._parts.slots.num_resident)
+        newest_ns = max(int(batch.timestamps_ns[-1]) for batch in records)
+        metrics.delay_seconds.set((self._parts.clock.now_ns() - newest_ns) / 1e9)
+        for (sensor, channel), here, there in routed.doubled:
+            name = f"{sensor!r} ({channel})" if channel else repr(sensor)
+            logger.warning(
+                "sensor %s comes in %s and in %s: each keeps a state of its own; key the readings by sensor so "
+                "that they share a partition",
+                name,
+                there,
+                here,
+            )
+
+    def _measure_lag(self) -> None:
+        for partition, bounds in self._parts.source.bounds(list(self._held)).items():
+            lag = bounds.latest - self._held[partition].position
+            self._parts.metrics.lag_records.labels(str(partition)).set(max(0, lag))
+
+
+def _record_rows(batch: StepBatch, readings: Sequence[ReadingBatch]) -> np.ndarray:
+    """The row, within its RecordBatch, of each reading that steps, [n] int64."""
+    rows = np.empty(len(batch), np.int64)
+    for number, one in enumerate(readings):
+        mine = batch.source == number
+        rows[mine] = one.rows[batch.readings[mine]]
+    return rows
+
+
+def _offsets(batch: StepBatch, records: Sequence[RecordBatch], rows: np.ndarray) -> np.ndarray:
+    """The source offset of each reading that steps, [n] int64."""
+    offsets = np.empty(len(batch), np.int64)
+    for number, one in enumerate(records):
+        mine = batch.source == number
+        offsets[mine] = one.offsets[rows[mine]]
+    return offsets

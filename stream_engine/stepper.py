@@ -1,0 +1,169 @@
+"""Carries out step batches: gather state, run the model, scatter it back; state in and out as rows.
+
+The only module of the running engine that touches tensors. I know slots and numbers; nothing of
+topics, bytes on the wire, or who decides what steps.
+"""
+
+import logging
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
+from stream_engine.errors import ConfigError
+from stream_engine.records import Bools, Float64s, Int64s, Status, StepBatch, StepResult
+
+Float32s = NDArray[np.float32]
+
+FIRST_SLOTS = 1024
+NS_PER_S = 1e9
+
+logger = logging.getLogger(__name__)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means on this machine.
+
+    Raises:
+        ConfigError: cuda was asked for and there is none.
+    """
+    has_cuda = torch.cuda.is_available()
+    if wanted.startswith("cuda") and not has_cuda:
+        raise ConfigError("model.device: cuda was asked for, but torch finds no CUDA device; set it to auto or cpu")
+    if wanted == "auto":
+        return torch.device("cuda" if has_cuda else "cpu")
+    return torch.device(wanted)
+
+
+class Stepper:
+    """Owns the slab of state, [slots, floats] float32 on the device; lives as long as the pipeline.
+
+    The slab grows with the slots that are used. Rows of slots that are not in use hold anything.
+    """
+
+    def __init__(self, model: StreamingModel, device: torch.device, horizon: int) -> None:
+        if not 1 <= horizon <= model.max_horizon:
+            raise ConfigError(
+                f"horizon: {horizon} leads were asked for, but model {model.name!r} forecasts 1 to "
+                f"{model.max_horizon}; set horizon within that"
+            )
+        self._model = model
+        self._device = device
+        self._horizon = horizon
+        self._fresh = model.init_state(1).to(device)
+        self._slab = torch.empty((0, model.state_floats), dtype=torch.float32, device=device)
+
+    @property
+    def model_label(self) -> str:
+        """`name@version`, as forecasts carry it."""
+        return f"{self._model.name}@{self._model.version}"
+
+    @property
+    def layout_id(self) -> str:
+        """The layout of a state row."""
+        return self._model.layout_id
+
+    @property
+    def state_floats(self) -> int:
+        """Floats in a state row."""
+        return self._model.state_floats
+
+    def reset(self, slots: Int64s) -> None:
+        """Make these slots fresh."""
+        self._reserve(slots)
+        self._slab[self._upload(slots)] = self._fresh
+
+    def put(self, slots: Int64s, rows: Float32s) -> None:
+        """Put state rows, [n, floats], into slots."""
+        self._reserve(slots)
+        self._slab[self._upload(slots)] = self._upload(np.ascontiguousarray(rows))
+
+    def rows(self, slots: Int64s) -> Float32s:
+        """The state rows of slots, [n, floats] float32, copied to the host."""
+        return np.asarray(self._slab[self._upload(slots)].cpu().numpy())
+
+    def fresh_row(self) -> Float32s:
+        """The state row of a series that has seen nothing, [floats]."""
+        return np.asarray(self._fresh[0].cpu().numpy())
+
+    @torch.inference_mode()
+    def step(self, batch: StepBatch) -> StepResult:
+        """Fold every reading of the batch in order, forecasting after each.
+
+        A series whose state is no longer finite afterwards starts afresh, loudly.
+        """
+        slots = self._upload(batch.slots)
+        columns = self._upload(
+            np.stack([batch.values, batch.elapsed_s, batch.cadences_ns / NS_PER_S, batch.second_of_week])
+        )
+        outlooks, start = [], 0
+        for end in batch.wave_ends.tolist():
+            wave = slice(start, end)
+            outlook, state = self._model.step(
+                Arrival(*(column[wave] for column in columns)), self._slab[slots[wave]], self._horizon
+            )
+            self._slab[slots[wave]] = state
+            outlooks.append(outlook)
+            start = end
+        result = self._download(outlooks, batch.has_cadence)
+        broken = ~(np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2)))
+        if broken.any():
+            logger.error("state of %d series was not finite and starts afresh", len(np.unique(batch.slots[broken])))
+            self.reset(np.unique(batch.slots[broken]))
+        return result
+
+    @torch.inference_mode()
+    def ask(self, slots: Int64s, elapsed_s: Float64s, cadences_ns: Int64s, second_of_week: Float64s) -> StepResult:
+        """Forecast from the state as it stands, leads counted from an origin elapsed_s after the last reading.
+
+        Args:
+            slots, elapsed_s, cadences_ns, second_of_week: [n]; the last three of the origin.
+        """
+        columns = self._upload(np.stack([elapsed_s, cadences_ns / NS_PER_S, second_of_week]))
+        outlook = self._model.ask(Question(*columns), self._slab[self._upload(slots)], self._horizon)
+        return self._download([outlook], np.ones(len(slots), np.bool_))
+
+    def describe(self, row: Float32s) -> dict[str, float]:
+        """Named numbers that sum up one state row, [floats]."""
+        return self._model.describe(torch.from_numpy(row))
+
+    def _upload(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _reserve(self, slots: Int64s) -> None:
+        needed = int(slots.max(initial=-1)) + 1
+        held = len(self._slab)
+        if needed > held:
+            more = max(needed - held, held, FIRST_SLOTS)
+            self._slab = torch.cat([self._slab, self._fresh.expand(more, -1)])
+
+    def _download(self, outlooks: list[Outlook], has_cadence: Bools) -> StepResult:
+        """One copy to the host for all waves."""
+        num, horizon = len(has_cadence), self._horizon
+        packed = torch.cat(
+            [
+                torch.cat(
+                    [
+                        outlook.mean,
+                        outlook.quantiles.flatten(1),
+                        outlook.scale[:, None],
+                        outlook.is_warming_up[:, None].double(),
+                        outlook.is_drifting[:, None].double(),
+                    ],
+                    dim=1,
+                )
+                for outlook in outlooks
+            ]
+        )
+        host = packed.cpu().numpy()
+        is_warming_up = (host[:, -2] > 0) | ~has_cadence
+        status = np.where(host[:, -1] > 0, Status.DRIFT, Status.OK)
+        status = np.where(is_warming_up, Status.WARMING_UP, status).astype(np.int8)
+        return StepResult(
+            mean=host[:, :horizon],
+            quantiles=host[:, horizon : 4 * horizon].reshape(num, 3, horizon),
+            scale=host[:, 4 * horizon],
+            status=status,
+        )
