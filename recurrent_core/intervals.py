@@ -1,0 +1,50 @@
+"""Interval widths that learn from their own misses, per side and lead (adaptive conformal offsets).
+
+I know nothing of the forecasts but their errors, and nothing of how they were made. A side's width is
+UNIT * error * exp(offset): `error` the forecast's own running mean |error|, `offset` raised by a miss and
+lowered by a hit, so that each side is missed in MISS_RATE of the cases in the long run.
+"""
+
+import torch
+from torch import Tensor
+
+MISS_RATE = 0.1
+"""Share of truths wanted outside each side of the interval."""
+UNIT = 1.6
+"""10 % quantile over mean size, nearly the same for normal (1.61) and Laplace (1.61) errors."""
+MAX_OFFSET = 1.5
+PRIOR_READINGS = 2.0
+PRIOR_ERROR = 1.5
+"""Error expected of a new slot's first forecasts, in scales, per square root of the lead."""
+
+
+def expected_error(errors: Tensor, counts: Tensor, scale: Tensor, knots: Tensor) -> Tensor:
+    """Mean |error| expected at the knots, [batch, knots].
+
+    Args:
+        errors: [batch, knots] running means; counts: [batch, knots] truths behind them; scale: [batch].
+        knots: [knots] leads.
+    """
+    prior = PRIOR_ERROR * scale[:, None] * knots.sqrt()
+    n = counts.clamp(max=100.0)
+    return (n * errors + PRIOR_READINGS * prior) / (n + PRIOR_READINGS)
+
+
+def widths(error: Tensor, offsets: Tensor) -> Tensor:
+    """Distance of each side from the forecast, [batch, 2, leads]; error: [batch, leads]; offsets: [batch, 2, leads]."""
+    return UNIT * error[:, None] * offsets.exp()
+
+
+def learn_offsets(offsets: Tensor, counts: Tensor, error: Tensor, expected: Tensor, is_arrived: Tensor) -> Tensor:
+    """The offsets after truths have arrived at some knots.
+
+    Args:
+        offsets: [batch, 2, knots], lower and upper side.
+        counts: [batch, knots] truths so far.
+        error: [batch, knots], truth minus forecast; expected: [batch, knots], the mean |error| expected at its origin.
+        is_arrived: [batch, knots] bool.
+    """
+    below_above = torch.stack([-error, error], dim=1)
+    is_miss = (below_above > widths(expected, offsets)).to(offsets.dtype)
+    gain = torch.where(is_arrived, (0.5 / (counts + 20.0)).clamp(min=0.01), 0.0)
+    return (offsets + gain[:, None] * (is_miss - MISS_RATE)).clamp(-MAX_OFFSET, MAX_OFFSET)

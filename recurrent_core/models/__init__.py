@@ -1,0 +1,1 @@
+"""Whole models: each folder one, behind the interface in `interface`."""

@@ -1,0 +1,131 @@
+"""Saves and loads a model's artifact: a folder of model.safetensors, config.json and card.json.
+
+I know nothing of how a model computes. config.json names the model class and its choices; card.json holds the
+artifact's name and version, the format, the state's layout id and the checksum of the other two files. No pickle.
+"""
+
+import hashlib
+import json
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from recurrent_core.config import ElinformerConfig
+from recurrent_core.errors import ArtifactError, ConfigError
+from recurrent_core.models.elinformer.model import Elinformer
+from recurrent_core.registry import MODELS
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE, CONFIG_FILE, CARD_FILE = "model.safetensors", "config.json", "card.json"
+SHIPPED = {"default": ("recurrent_core.models.elinformer", "default")}
+"""Artifacts that come with the package: name -> package and folder in it."""
+
+
+def save_model(model: Elinformer, folder: str | Path, facts: dict[str, Any] | None = None) -> None:
+    """Write a model's artifact into a folder, which is made if it is not there; the card is written last.
+
+    Args:
+        model: what to save.
+        folder: where to; files of the same names are replaced.
+        facts: what else the card should tell (scores, data, how it was made).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save_tensors({name: tensor.contiguous().cpu() for name, tensor in model.tensors.items()})
+    config = _to_json({"model": "elinformer", "choices": model.config.to_dict()})
+    card = {
+        "format_version": FORMAT_VERSION,
+        "name": model.name,
+        "version": model.version,
+        "layout_id": model.layout_id,
+        "state_floats": model.state_floats,
+        "checksum": _checksum(weights, config),
+        "facts": facts or {},
+    }
+    for file, content in ((WEIGHTS_FILE, weights), (CONFIG_FILE, config), (CARD_FILE, _to_json(card))):
+        part = folder / f"{file}.part"
+        part.write_bytes(content)
+        part.replace(folder / file)
+
+
+def load_model(source: str | Path = "default") -> Elinformer:
+    """Load a shipped artifact by name, or one from a folder.
+
+    Raises:
+        ArtifactError: if there is no such artifact, or it is damaged, of another format or of a foreign layout.
+    """
+    folder = _find(source)
+    try:
+        weights, config, card_text = ((folder / file).read_bytes() for file in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE))
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder} lacks {Path(error.filename or '?').name}; an artifact is {WEIGHTS_FILE}, {CONFIG_FILE} and "
+            f"{CARD_FILE}: copy the folder again, or save the model again"
+        ) from error
+    card = _from_json(folder / CARD_FILE, card_text)
+    if card.get("format_version") != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{folder} is of format {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; "
+            "save the model again with this version, or install the one that wrote it"
+        )
+    if card.get("checksum") != _checksum(weights, config):
+        raise ArtifactError(f"{folder} is damaged: the checksum in {CARD_FILE} does not match; copy the folder again")
+    return _build(folder, card, _from_json(folder / CONFIG_FILE, config), weights)
+
+
+def _build(folder: Path, card: dict[str, Any], config: dict[str, Any], weights: bytes) -> Elinformer:
+    """Make the model of an artifact whose files are whole."""
+    model_class = MODELS.get(str(config.get("model")))
+    if model_class is None:
+        raise ArtifactError(f"{folder} holds the model {config.get('model')!r}; known are {', '.join(sorted(MODELS))}")
+    try:
+        choices = ElinformerConfig.from_dict(config.get("choices", {}))
+        model = model_class(choices, load_tensors(weights), str(card["name"]), str(card["version"]))
+    except (ConfigError, SafetensorError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder} does not fit this version: {error}; save the model again with it") from error
+    if model.layout_id != card.get("layout_id"):
+        raise ArtifactError(
+            f"{folder} was saved for the state layout {card.get('layout_id')!r}, this version lays it out as "
+            f"{model.layout_id!r}; stored states would be misread: save the model again with this version"
+        )
+    return model
+
+
+def _find(source: str | Path) -> Path:
+    """The folder of a shipped artifact's name, or the folder given."""
+    if str(source) in SHIPPED:
+        package, folder = SHIPPED[str(source)]
+        return Path(str(resources.files(package) / folder))
+    if not Path(source).is_dir():
+        near = get_close_matches(str(source), SHIPPED, n=1)
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"name one of {', '.join(sorted(SHIPPED))}, or an artifact's folder"
+        )
+        raise ArtifactError(f"there is no artifact {str(source)!r}; {hint}")
+    return Path(source)
+
+
+def _checksum(weights: bytes, config: bytes) -> str:
+    return hashlib.sha256(len(weights).to_bytes(8, "big") + weights + config).hexdigest()
+
+
+def _to_json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _from_json(path: Path, text: bytes) -> dict[str, Any]:
+    """The object in a JSON file."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}; copy the folder again") from error
+    if not isinstance(content, dict):
+        raise ArtifactError(f"{path} is damaged: wanted a JSON object; copy the folder again")
+    return content
