@@ -152,6 +152,22 @@ def unpack(rows: Tensor, d_k: int, d_v: int, *, is_diagonal: bool = False) -> Mo
     )
 
 
+def select(condition: Tensor, chosen: Moments, other: Moments) -> Moments:
+    """The chosen moments where the condition [...] holds, else the other ones."""
+
+    def pick(left: Tensor, right: Tensor) -> Tensor:
+        return torch.where(condition.reshape(*condition.shape, *[1] * (left.ndim - condition.ndim)), left, right)
+
+    return Moments(
+        mass=pick(chosen.mass, other.mass),
+        nu=pick(chosen.nu, other.nu),
+        key_mean=pick(chosen.key_mean, other.key_mean),
+        value_mean=pick(chosen.value_mean, other.value_mean),
+        key_cov=pick(chosen.key_cov, other.key_cov),
+        cross_cov=pick(chosen.cross_cov, other.cross_cov),
+    )
+
+
 def check_pair(moments: Moments, k: Tensor, v: Tensor) -> None:
     """Refuse a pair that does not fit the state.
 

@@ -90,7 +90,7 @@ def read_affine(moments: Moments, u: Tensor, rho2: Tensor | float = 2.0) -> Tens
     if moments.is_diagonal:
         x = (queries.square() * moments.key_cov.unsqueeze(-2)).sum(-1)
     else:
-        x = ((queries @ moments.key_cov) * queries).sum(-1)
+        x = (_times(queries, moments.key_cov) * queries).sum(-1)
     outputs = _tilt(moments, queries, _slope(x, rho2))
     return outputs.squeeze(-2) if is_single else outputs
 
@@ -155,7 +155,7 @@ def read_ridge(
         outputs = moments.value_mean.unsqueeze(-2) + queries @ coefficients
     else:
         z = solve_spd(moments.key_cov, ridge, queries.mT).mT
-        x = None if rho2 is None else ((z @ moments.key_cov) * z).sum(-1)
+        x = None if rho2 is None else (_times(z, moments.key_cov) * z).sum(-1)
         outputs = _tilt(moments, z, None if x is None or rho2 is None else _slope(x, rho2))
     return outputs.squeeze(-2) if is_single else outputs
 
@@ -180,10 +180,17 @@ def _per_slot(value: Tensor | float, like: Tensor) -> Tensor:
 
 def _tilt(moments: Moments, queries: Tensor, slope: Tensor | None) -> Tensor:
     """vbar + a C_kv' query, [..., num_queries, d_v]; a = 1 without a slope."""
-    shift = queries @ moments.cross_cov
+    shift = _times(queries, moments.cross_cov)
     if slope is not None:
         shift = shift * slope.unsqueeze(-1)
     return moments.value_mean.unsqueeze(-2) + shift
+
+
+def _times(queries: Tensor, matrix: Tensor) -> Tensor:
+    """queries @ matrix; for one query a sum of products, which is two to three times as fast on a CPU."""
+    if queries.shape[-2] == 1:
+        return (queries.mT * matrix).sum(-2, keepdim=True)
+    return queries @ matrix
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
