@@ -94,7 +94,7 @@ def zeros(
     """
 
     def field(*shape: int) -> Tensor:
-        return torch.zeros(*batch_shape, *shape, dtype=dtype, device=device)
+        return torch.zeros((*batch_shape, *shape), dtype=dtype, device=device)
 
     key_cov = field(d_k) if is_diagonal else field(d_k, d_k)
     empty = Moments(field(), field(), field(d_k), field(d_v), key_cov, field(d_k, d_v))
