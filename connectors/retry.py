@@ -1,4 +1,4 @@
-"""Waiting and retrying as small values: Deadline, Backoff, Retry.
+"""Waiting and retrying as small values: Deadline, Silence, Backoff, Retry.
 
 I know nothing of what is tried, nor of any server.
 """
@@ -32,6 +32,40 @@ class Deadline:
     def is_over(self) -> bool:
         """Whether no time is left."""
         return self.remaining_s <= 0.0
+
+
+@dataclass(slots=True)
+class Silence:
+    """How long a server has said nothing; lives as long as the connection it watches.
+
+    Records are a sign of life that costs nothing; where none come, the holder asks the server when
+    `is_question_due`, and gives up when `is_too_long`.
+
+    Attributes:
+        limit_s: the longest silence to bear.
+    """
+
+    limit_s: float
+    _heard_s: float = field(default_factory=time.monotonic)
+    _asked_s: float = field(default_factory=time.monotonic)
+
+    def heard(self) -> None:
+        """The server has answered just now."""
+        self._heard_s = self._asked_s = time.monotonic()
+
+    def asked(self) -> None:
+        """The server is being asked just now."""
+        self._asked_s = time.monotonic()
+
+    @property
+    def is_question_due(self) -> bool:
+        """Whether it has been silent, and not been asked, for a while."""
+        return time.monotonic() - self._asked_s >= min(5.0, self.limit_s / 4)
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it has been silent for longer than limit_s."""
+        return time.monotonic() - self._heard_s > self.limit_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,210 @@
+"""What both Kafka clients share: frozen settings from a URL and raw options, and the sentences of their errors.
+
+    kafka://host:port[,host:port]/topic?group=name
+
+Options pass through to the client under either spelling, `security.protocol` (Java, librdkafka) or
+`security_protocol` (kafka-python); a few that differ more are translated. I import no client.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, urlsplit
+
+from connectors.errors import (
+    AddressError,
+    ConnectorConfigError,
+    MissingTopicError,
+    PositionError,
+    ServerUnavailableError,
+    StaleEpochError,
+    nearest_names,
+)
+from connectors.records import Bounds, Partition, Position
+
+OptionValue = str | int | float | bool
+
+QUERY_NAMES = ("group",)
+
+# librdkafka's name -> kafka-python's, where they differ by more than dots and underscores.
+_PYTHON_NAMES = {
+    "sasl.mechanisms": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "ssl.ca.location": "ssl_cafile",
+    "ssl.certificate.location": "ssl_certfile",
+    "ssl.key.location": "ssl_keyfile",
+    "ssl.key.password": "ssl_password",
+    "message.max.bytes": "max_request_size",
+    "max.partition.fetch.bytes": "max_partition_fetch_bytes",
+    "queue.buffering.max.ms": "linger_ms",
+}
+_LIBRDKAFKA_NAMES = {python: rdkafka for rdkafka, python in _PYTHON_NAMES.items()} | {
+    "sasl_mechanism": "sasl.mechanism"
+}
+
+# What the engine's promises rest on.
+_OURS = {
+    "bootstrap.servers": "it comes from the URL",
+    "group.id": "it comes from the URL's ?group=",
+    "enable.auto.commit": "positions are committed by the engine",
+    "auto.offset.reset": "set source.start",
+    "enable.idempotence": "the sink is always idempotent",
+    "acks": "the sink always waits for all in-sync replicas",
+    "transactional.id": "transactions are not part of this connector",
+    "partitioner": "both clients must send a key to the same partition",
+    "enable.partition.eof": "the source needs it",
+}
+
+_SECRET_WORDS = ("password", "secret", "jaas", "token", ".key", "_key", "pem")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """One topic of one cluster, as one side of the engine sees it.
+
+    Attributes:
+        servers: "host:port" of the brokers to ask first.
+        topic: name of the topic.
+        group: the consumer group; None for a sink.
+        options: raw options for the client, as given; masked in repr where they are secret.
+        broker_timeout_s: how long no broker may answer before the connector gives up.
+        session_timeout_s: how long a member of the group may be silent before its partitions go to others.
+    """
+
+    servers: tuple[str, ...]
+    topic: str
+    group: str | None = None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    broker_timeout_s: float = 60.0
+    session_timeout_s: float = 10.0
+
+    @classmethod
+    def from_url(cls, url: str, options: Mapping[str, OptionValue] | None = None) -> "KafkaSettings":
+        """Read kafka://host:port[,host:port]/topic?group=name.
+
+        Raises:
+            AddressError: the URL is malformed, or an option is one the engine sets itself.
+        """
+        parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise AddressError(
+                f"kafka://…@{parts.netloc.rpartition('@')[2]}{parts.path} carries a password; put it under "
+                "kafka.options (sasl.mechanism, sasl.username, sasl.password)"
+            )
+        servers = tuple(_server(text, url) for text in parts.netloc.split(",") if text)
+        topic = parts.path.strip("/")
+        if parts.scheme != "kafka" or not servers or not topic or "/" in topic:
+            raise AddressError(f"{url!r} is not of the form kafka://host:port[,host:port]/topic?group=name")
+        asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+        for name in asked:
+            if name not in QUERY_NAMES:
+                raise AddressError(
+                    f"{url} has the unknown setting {name!r}; known: {', '.join(QUERY_NAMES)} "
+                    "(options of the client stand under kafka.options)"
+                )
+        return cls(servers, topic, asked.get("group") or None, _checked(options or {}))
+
+    def with_timeouts(self, broker_timeout_s: float, session_timeout_s: float = 10.0) -> "KafkaSettings":
+        """The same with other patience."""
+        return replace(self, broker_timeout_s=broker_timeout_s, session_timeout_s=session_timeout_s)
+
+    @property
+    def address(self) -> str:
+        """Where the topic is, without secrets: kafka://host:port/topic."""
+        return f"kafka://{','.join(self.servers)}/{self.topic}"
+
+    def __repr__(self) -> str:
+        shown = {name: "***" if _is_secret(name) else value for name, value in self.options.items()}
+        return f"KafkaSettings({self.address!r}, group={self.group!r}, options={shown!r})"
+
+    def python_options(self) -> dict[str, OptionValue]:
+        """The options under kafka-python's names."""
+        return {_PYTHON_NAMES.get(name, name.replace(".", "_")): value for name, value in self.options.items()}
+
+    def librdkafka_options(self) -> dict[str, OptionValue]:
+        """The options under librdkafka's names."""
+        return {_LIBRDKAFKA_NAMES.get(name, name.replace("_", ".")): value for name, value in self.options.items()}
+
+
+def _server(text: str, url: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host:
+        return f"{text}:9092"
+    if not port.isdigit():
+        raise AddressError(f"{url!r} has no port number after the last colon of {text!r}; wanted host:port")
+    return text
+
+
+def _checked(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    for name in options:
+        why = _OURS.get(name.replace("_", "."))
+        if why is not None:
+            raise AddressError(f"kafka.options must not set {name!r}: {why}")
+    return dict(options)
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_WORDS)
+
+
+def require_group(settings: KafkaSettings) -> str:
+    """The group of a source's settings.
+
+    Raises:
+        AddressError: the URL names none.
+    """
+    if settings.group is None:
+        raise AddressError(f"{settings.address} names no consumer group; write {settings.address}?group=name")
+    return settings.group
+
+
+def unknown_option(name: str, known: Sequence[str]) -> AddressError:
+    """The error of an option that the client does not know."""
+    return AddressError(f"kafka.options has {name!r}, which this client does not know; {nearest_names(name, known)}")
+
+
+def missing_topic(settings: KafkaSettings, known: Sequence[str]) -> MissingTopicError:
+    """The error of a source topic that does not exist."""
+    shown = [name for name in known if not name.startswith("__")]
+    return MissingTopicError(
+        f"{settings.address}: the topic {settings.topic!r} does not exist at {','.join(settings.servers)}; "
+        f"{nearest_names(settings.topic, shown)} Create it first: the engine creates only the topics it writes to"
+    )
+
+
+def unreachable(settings: KafkaSettings, timeout_s: float, cause: object) -> ServerUnavailableError:
+    """The error of a cluster that does not answer."""
+    return ServerUnavailableError(
+        f"no Kafka broker answered at {','.join(settings.servers)} within {timeout_s:g} s ({cause}); "
+        "start it, or correct the address in the URL"
+    )
+
+
+def refused(settings: KafkaSettings, cause: object) -> ConnectorConfigError:
+    """The error of a cluster that answers and says no (credentials, permissions)."""
+    return ConnectorConfigError(
+        f"{settings.address} refused us ({cause}); check kafka.options (security.protocol, sasl.*, ssl.*) "
+        "and the permissions of this user"
+    )
+
+
+def fell_silent(settings: KafkaSettings) -> ServerUnavailableError:
+    """The error of a cluster none of whose brokers has answered for broker_timeout_s."""
+    return ServerUnavailableError(
+        f"no Kafka broker of {','.join(settings.servers)} has answered for {settings.broker_timeout_s:g} s; "
+        "the committed positions are safe: start the engine again once the brokers are back"
+    )
+
+
+def not_ours(partitions: Sequence[Partition], why: object) -> StaleEpochError:
+    """The error of a commit for partitions that another member holds."""
+    names = ", ".join(map(str, sorted(partitions)))
+    return StaleEpochError(f"{names}: not committed, no longer ours ({why}); another member of the group goes on")
+
+
+def beyond_end(partition: Partition, position: Position, bounds: Bounds) -> PositionError:
+    """The error of reading from behind the log's end."""
+    return PositionError(
+        f"{partition}: position {position} lies beyond the log's end {bounds.latest}: the topic was recreated "
+        "or truncated; start with a new group, or reset the group's offsets"
+    )

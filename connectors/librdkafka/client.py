@@ -1,0 +1,147 @@
+"""How confluent-kafka's clients are made, topics asked and created; its faults turned into ours.
+
+I know nothing of records. Nothing is created by asking: the metadata of all topics is read, not that of one.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+
+from connectors.errors import AddressError, ConnectorConfigError
+from connectors.kafka_settings import KafkaSettings, refused, unreachable
+from connectors.retry import Deadline, Retry
+
+CLIENT_ID = "stream-engine"
+
+Client = TypeVar("Client")
+
+_REFUSALS = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+
+_silent = logging.getLogger("librdkafka")
+_silent.addHandler(logging.NullHandler())
+_silent.propagate = False
+
+
+class Faults:
+    """What librdkafka reports of its connections; owned by one client. Only refusals matter: the rest it retries."""
+
+    def __init__(self) -> None:
+        self.refusal: KafkaError | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """The client's error callback."""
+        if error.code() in _REFUSALS:
+            self.refusal = error
+
+
+def make(kind: Callable[[dict[str, Any]], Client], settings: KafkaSettings, faults: Faults, **ours: Any) -> Client:
+    """A Consumer, Producer or AdminClient; names in `ours` have __ for dots. It connects in the background.
+
+    Raises:
+        AddressError: an option is unknown or has a value that librdkafka does not take.
+    """
+    config: dict[str, Any] = {
+        "bootstrap.servers": ",".join(settings.servers),
+        "client.id": CLIENT_ID,
+        "error_cb": faults.note,
+        "logger": _silent,
+        "reconnect.backoff.max.ms": 1000,
+        "allow.auto.create.topics": False,
+    }
+    config |= {name.replace("__", "."): value for name, value in ours.items()}
+    config |= {name: _as_text(value) for name, value in settings.librdkafka_options().items()}
+    try:
+        return kind(config)
+    except KafkaException as error:
+        raise AddressError(f"kafka.options: librdkafka says: {error.args[0].str()}") from error
+
+
+def _as_text(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def translated(error: KafkaException, settings: KafkaSettings, timeout_s: float, faults: Faults) -> Exception:
+    """Our error for one of librdkafka's."""
+    cause = faults.refusal or error.args[0]
+    if cause.code() in _REFUSALS:
+        return refused(settings, cause.str())
+    return unreachable(settings, timeout_s, cause.name())
+
+
+class Admin:
+    """One short conversation about topics."""
+
+    def __init__(self, settings: KafkaSettings, timeout_s: float) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._faults = Faults()
+        self._deadline = Deadline.after(timeout_s)
+        self._client = make(AdminClient, settings, self._faults)
+
+    def topics(self) -> dict[str, int]:
+        """Every topic this user may see, with its number of partitions."""
+        found = Retry((KafkaException,)).call(self._ask, self._deadline)
+        return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+    def _ask(self) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = self._client.list_topics(timeout=max(0.1, self._deadline.remaining_s)).topics
+        except KafkaException as error:
+            if self._faults.refusal is None and not self._deadline.is_over:
+                raise
+            raise translated(error, self._settings, self._timeout_s, self._faults) from error
+        return found
+
+    def create(self, topic: str, num_partitions: int) -> None:
+        """Create a topic and wait until it is known; one that another has just made is as good."""
+        new = NewTopic(topic, num_partitions=num_partitions, replication_factor=-1)
+        remaining_s = max(1.0, self._deadline.remaining_s)
+        done = self._client.create_topics([new], operation_timeout=remaining_s, request_timeout=remaining_s)[topic]
+        try:
+            done.result()
+        except KafkaException as error:
+            self._check_created(error, topic, num_partitions)
+        Retry((_NotYetError,)).call(lambda: self._check_leaders(topic), self._deadline)
+
+    def _check_created(self, error: KafkaException, topic: str, num_partitions: int) -> None:
+        cause = error.args[0]
+        if cause.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return
+        if cause.code() in _REFUSALS:
+            raise refused(self._settings, f"{cause.name()}: it may not create the topic {topic!r}") from error
+        if cause.retriable() or cause.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
+            raise translated(error, self._settings, self._timeout_s, self._faults) from error
+        raise ConnectorConfigError(
+            f"{self._settings.address}: the topic {topic!r} could not be created with {num_partitions} partitions "
+            f"({cause.name()}); create it by hand"
+        ) from error
+
+    def _check_leaders(self, topic: str) -> None:
+        found = self._ask().get(topic)
+        if found is None or not found.partitions or any(part.leader < 0 for part in found.partitions.values()):
+            raise _NotYetError(f"{self._settings.address}: the topic {topic!r} has no leader yet")
+
+    def max_message_bytes(self, topic: str) -> int | None:
+        """The topic's max.message.bytes; None where this user may not read it."""
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        try:
+            asked = self._client.describe_configs([resource], request_timeout=max(1.0, self._deadline.remaining_s))
+            return int(asked[resource].result()["max.message.bytes"].value)
+        except (KafkaException, KeyError, ValueError):
+            return None
+
+
+class _NotYetError(ConnectorConfigError):
+    """Something just created cannot be seen yet."""
