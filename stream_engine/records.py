@@ -150,12 +150,14 @@ class StepResult:
         quantiles: [n, len(QUANTILE_LEVELS), horizon].
         scale: [n].
         status: [n] int8, see Status.
+        num_resets: series whose state was not finite and was started afresh.
     """
 
     mean: Float64s
     quantiles: Float64s
     scale: Float64s
     status: NDArray[np.int8]
+    num_resets: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

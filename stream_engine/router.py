@@ -18,6 +18,7 @@ from stream_engine.watermark import MIN_GAPS, Progress
 
 MAX_GAP_NS = np.iinfo(np.int64).max
 NS_PER_S = 1e9
+UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class RouterPolicy:
     default_cadence_ns: int = 300_000_000_000
     emit_every_ns: int = 0
     late_is_rejected: bool = False
-    timezone: ZoneInfo = ZoneInfo("UTC")
+    timezone: ZoneInfo = UTC
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +260,7 @@ class Router:
                 rejects[number].append(Reject(record, "late", detail))
         return rejects
 
-    def _steps(  # noqa: PLR0913 (the columns of one table)
+    def _steps(
         self,
         columns: _Columns,
         accepted: Bools,

@@ -90,10 +90,7 @@ class Stepper:
 
     @torch.inference_mode()
     def step(self, batch: StepBatch) -> StepResult:
-        """Fold every reading of the batch in order, forecasting after each.
-
-        A series whose state is no longer finite afterwards starts afresh, loudly.
-        """
+        """Fold every reading of the batch in order, forecasting after each."""
         slots = self._upload(batch.slots)
         columns = self._upload(
             np.stack([batch.values, batch.elapsed_s, batch.cadences_ns / NS_PER_S, batch.second_of_week])
@@ -107,12 +104,7 @@ class Stepper:
             self._slab[slots[wave]] = state
             outlooks.append(outlook)
             start = end
-        result = self._download(outlooks, batch.has_cadence)
-        broken = ~(np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2)))
-        if broken.any():
-            logger.error("state of %d series was not finite and starts afresh", len(np.unique(batch.slots[broken])))
-            self.reset(np.unique(batch.slots[broken]))
-        return result
+        return self._mended(self._download(outlooks, batch.has_cadence), batch)
 
     @torch.inference_mode()
     def ask(self, slots: Int64s, elapsed_s: Float64s, cadences_ns: Int64s, second_of_week: Float64s) -> StepResult:
@@ -128,6 +120,23 @@ class Stepper:
     def describe(self, row: Float32s) -> dict[str, float]:
         """Named numbers that sum up one state row, [floats]."""
         return self._model.describe(torch.from_numpy(row))
+
+    def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
+        """The result with every series that is not finite started afresh and forecast as its last value."""
+        broken = ~(np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2)))
+        if not broken.any():
+            return result
+        slots = np.unique(batch.slots[broken])
+        logger.error("the state of %d series was not finite and starts afresh", len(slots))
+        self.reset(slots)
+        last = batch.values[:, None]
+        return StepResult(
+            mean=np.where(broken[:, None], last, result.mean),
+            quantiles=np.where(broken[:, None, None], last[:, :, None], result.quantiles),
+            scale=np.where(broken, 1.0, result.scale),
+            status=np.where(broken, Status.WARMING_UP, result.status).astype(np.int8),
+            num_resets=len(slots),
+        )
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from connectors.contracts import Sink, Source
+from connectors.contracts import Sink, Source, StateStore
 from connectors.errors import ServerUnavailableError, StaleEpochError
 from connectors.records import Partition, Polled, Position, RecordBatch
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock
-from stream_engine.codec.contract import Decoder, Encoder
-from stream_engine.codec.dead_letters import encode_dead_letters
+from stream_engine.codec import Decoder, Encoder, encode_dead_letters
 from stream_engine.metrics import Metrics
 from stream_engine.pipeline.positions import where_to_begin
 from stream_engine.records import ForecastBatch, ReadingBatch, Reject, StepBatch
@@ -57,6 +56,7 @@ class Parts:
     source: Source
     sink: Sink
     dead_letters: Sink
+    store: StateStore
     decoder: Decoder
     encoder: Encoder
     router: Router
@@ -225,6 +225,7 @@ class Pipeline:
         parts = self._parts
         parts.checkpointer.make_room(batch.placement)
         result = parts.stepper.step(batch)
+        parts.metrics.resets.inc(result.num_resets)
         parts.metrics.evictions.inc(len(batch.placement.evicted))
         records = [one.records for one in readings]
         rows = _record_rows(batch, readings)

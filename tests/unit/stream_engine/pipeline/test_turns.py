@@ -1,0 +1,266 @@
+"""The way of a reading, and what a crash, a revoke or a lost store leaves behind."""
+
+import random
+
+import orjson
+import pytest
+
+from connectors.errors import ServerUnavailableError, StaleEpochError
+from connectors.records import Partition
+from stream_engine.errors import ConfigError
+from stream_engine.pipeline import Rhythm
+from stream_engine.router import RouterPolicy
+from tests.support.engine import CountingModel, Engine, message
+from tests.support.scripted import DictStore, Log
+
+A, B = Partition("readings", 0), Partition("readings", 1)
+
+
+def log_of(num: int, partitions: tuple[Partition, ...] = (A,), sensors: str = "abc") -> Log:
+    log = Log({partition: [] for partition in partitions})
+    for minute in range(num):
+        for partition in partitions:
+            log.append(partition, *(message(sensor, minute, minute + ord(sensor)) for sensor in sensors))
+    return log
+
+
+def test_every_reading_has_its_forecast_in_order() -> None:
+    engine = Engine(log_of(3))
+    engine.turns(3)
+    engine.pipeline.checkpoint()
+    assert engine.sent() == [(sensor, minute) for minute in range(3) for sensor in "abc"]
+    assert engine.log.commits == {A: 9}
+    record = engine.forecasts.kept[0]
+    headers = dict(record.headers)
+    assert record.key == b"a"
+    assert headers["forecast-id"] == b"a||0|counting@1"
+    assert (headers["source-topic"], headers["source-partition"], headers["source-offset"]) == (b"readings", b"0", b"0")
+    body = orjson.loads(record.value or b"")
+    assert body["quantiles"]["0.5"] == [97.0] * 12
+    assert body["quantiles"]["0.1"] == [96.0] * 12
+
+
+def test_bad_records_are_buried_and_their_neighbours_pass() -> None:
+    log = Log({A: []})
+    log.append(A, message("a", 0, 1.0), b"{broken", None, message("a", 1, 2.0), b'{"ts": 1, "value": 1}')
+    engine = Engine(log)
+    engine.turns(2)
+    engine.pipeline.commit()
+    assert engine.sent() == [("a", 0), ("a", 1)]
+    assert [dict(r.headers)["reason"] for r in engine.dead.kept] == [b"undecodable", b"undecodable", b"no_sensor"]
+    assert [dict(r.headers)["source-offset"] for r in engine.dead.kept] == [b"1", b"2", b"4"]
+    assert engine.dead.kept[0].value == b"{broken"
+
+
+def test_positions_are_committed_only_after_the_sink_has_kept_everything() -> None:
+    engine = Engine(log_of(2))
+    engine.turns(2)
+    engine.forecasts.is_failing = True
+    with pytest.raises(ServerUnavailableError):
+        engine.pipeline.commit()
+    assert engine.log.commits == {}
+    assert engine.store.meta == {}
+
+
+def test_commits_and_checkpoints_keep_their_rhythm() -> None:
+    engine = Engine(log_of(40), rhythm=Rhythm(max_records=3, commit_s=2.0, checkpoint_s=6.0))
+    committed, saved = [], []
+    for _ in range(14):
+        engine.turns(1, seconds_each=1.0)
+        committed.append(engine.log.commits.get(A, 0))
+        saved.append(len(engine.store.meta))
+    assert committed[:8] == [0, 0, 6, 6, 12, 12, 18, 18]
+    assert saved[5:8] == [0, 1, 1]
+
+
+def test_a_killed_engine_loses_nothing_and_repeats_only_what_was_in_flight() -> None:
+    log = log_of(200, partitions=(A, B))
+    whole = Engine(Log({p: list(v) for p, v in log.partitions.items()}))
+    whole.turns(3)
+    rng = random.Random(3)
+    engine = Engine(log, rhythm=Rhythm(max_records=20, commit_s=1.0, checkpoint_s=3.0))
+    for _ in range(12):
+        engine.turns(rng.randrange(1, 8), seconds_each=rng.random())
+        engine = engine.next_life()
+    engine.turns(80, seconds_each=0.5)
+    engine.pipeline.checkpoint()
+    assert engine.states() == whole.states()
+    sent = engine.sent()
+    assert set(sent) == {(sensor, minute) for minute in range(200) for sensor in "abc"}
+    assert engine.log.commits == {A: 600, B: 600}
+    assert len(sent) - 2 * 600 < 12 * 8 * 40, "only what was not committed is sent again"
+
+
+def test_the_records_between_the_stored_and_the_committed_position_are_folded_in_silence() -> None:
+    engine = Engine(log_of(10), rhythm=Rhythm(max_records=6, commit_s=0.0, checkpoint_s=1000.0))
+    engine.turns(6)
+    assert engine.log.commits == {A: 30}
+    assert engine.store.meta == {}
+    engine.log.append(A, message("a", 10, 7.0), b"bad")
+    engine = engine.next_life()
+    engine.turns(1)
+    assert engine.pipeline.is_replaying
+    engine.turns(8)
+    assert not engine.pipeline.is_replaying
+    assert engine.sent() == [*((sensor, minute) for minute in range(10) for sensor in "abc"), ("a", 10)]
+    assert len(engine.dead.kept) == 1
+
+
+def test_a_new_group_that_starts_at_the_end_is_warmed_by_history() -> None:
+    engine = Engine(log_of(5), rhythm=Rhythm(start="latest", commit_s=0.0))
+    engine.turns(3)
+    assert engine.sent() == []
+    assert engine.states()[(A, "a")][0] == 5
+    engine.log.append(A, message("a", 5, 1.0))
+    engine.turns(2)
+    assert engine.sent() == [("a", 5)]
+
+
+def test_an_emptied_store_is_filled_again_from_memory() -> None:
+    engine = Engine(log_of(5))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.store.clear()
+    engine.log.append(A, message("a", 5, 1.0))
+    engine.turns(1)
+    engine.pipeline.checkpoint()
+    states = engine.states()
+    again = engine.next_life()
+    again.turns(1)
+    assert again.states() == states
+
+
+def test_a_store_that_lost_everything_is_rebuilt_from_the_log() -> None:
+    engine = Engine(log_of(20))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    states, sent = engine.states(), engine.sent()
+    again = engine.next_life(store=DictStore())
+    again.turns(3)
+    assert again.states() == states
+    assert again.sent() == sent
+
+
+def test_a_damaged_shard_is_rebuilt_from_the_log() -> None:
+    engine = Engine(log_of(20))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    states = engine.states()
+    blob = engine.store.shards[A][0]
+    engine.store.shards[A][0] = blob[:-5] + b"wrong"
+    again = engine.next_life()
+    again.turns(3)
+    assert again.states() == states
+
+
+def test_a_store_that_is_away_does_not_stop_the_engine() -> None:
+    engine = Engine(log_of(5))
+    engine.turns(1)
+    engine.store.is_away = True
+    engine.turns(2)
+    assert engine.pipeline.checkpoint() is False
+    assert engine.log.commits == {A: 15}
+    engine.store.is_away = False
+    assert engine.pipeline.checkpoint() is True
+    assert engine.store.meta[A]
+
+
+def test_a_stale_owner_is_refused_and_stops() -> None:
+    engine = Engine(log_of(5))
+    engine.turns(2)
+    engine.next_life().turns(1)
+    with pytest.raises(StaleEpochError):
+        engine.pipeline.checkpoint()
+
+
+def test_revoked_partitions_are_committed_saved_and_forgotten() -> None:
+    log = log_of(6, partitions=(A, B))
+    engine = Engine(log)
+    engine.turns(2)
+    states = engine.states()
+    engine.source.revoke(B)
+    assert engine.log.commits == {B: 18}
+    assert list(engine.pipeline.positions) == [A]
+    assert engine.slots.num_resident == 3
+    engine.source.assign(B)
+    engine.turns(2)
+    assert engine.states() == states
+
+
+def test_lost_partitions_are_forgotten_without_saving() -> None:
+    engine = Engine(log_of(6, partitions=(A, B)))
+    engine.turns(2)
+    engine.source.lose(B)
+    engine.turns(1)
+    assert list(engine.pipeline.positions) == [A]
+    assert engine.log.commits == {}
+
+
+def test_more_sensors_than_slots_come_back_from_host_and_store() -> None:
+    sensors = "".join(chr(ord("a") + number) for number in range(20))
+    wide = Engine(log_of(30, sensors=sensors))
+    wide.turns(3)
+    narrow = Engine(
+        log_of(30, sensors=sensors),
+        rhythm=Rhythm(max_records=50, commit_s=0.0, checkpoint_s=2.0),
+        capacity=3,
+        shelf_rows=4,
+    )
+    narrow.turns(20, seconds_each=1.0)
+    assert narrow.states() == wide.states()
+    assert narrow.sent() == [(sensor, minute) for minute in range(30) for sensor in sensors]
+    assert narrow.store.num_loads > 0, "some rows were only in the store"
+    again = narrow.next_life(capacity=5)
+    again.turns(3)
+    assert again.states() == wide.states()
+
+
+def test_state_of_another_model_is_refused_with_the_way_out() -> None:
+    engine = Engine(log_of(2))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    with pytest.raises(ConfigError, match=r"made by model counting@1 .* names counting@2 .* store.prefix"):
+        engine.next_life(model=CountingModel(version="2")).turns(1)
+
+
+def test_offsets_rewound_by_an_operator_rebuild_the_state_and_send_again() -> None:
+    engine = Engine(log_of(10))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    states = engine.states()
+    engine.log.commits[A] = 15
+    again = engine.next_life()
+    again.turns(3)
+    again.pipeline.commit()
+    assert again.states() == states
+    assert again.sent()[30:] == engine.sent()[15:30]
+
+
+def test_a_topic_that_was_recreated_starts_afresh() -> None:
+    engine = Engine(log_of(10))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    again = engine.next_life(log=Log({A: [(None, message("a", 1, 5.0))]}, commits=dict(engine.log.commits)))
+    again.turns(2)
+    again.pipeline.commit()
+    assert again.states() == {(A, "a"): (1, again.states()[(A, "a")][1], [5.0, 5.0, 1.0])}
+    assert again.sent()[-1] == ("a", 1)
+
+
+def test_late_readings_are_buried_where_asked() -> None:
+    log = Log({A: [(None, message("a", 5, 1.0)), (None, message("a", 3, 1.0))]})
+    engine = Engine(log, policy=RouterPolicy(late_is_rejected=True))
+    engine.turns(2)
+    engine.pipeline.commit()
+    assert [dict(r.headers)["reason"] for r in engine.dead.kept] == [b"late"]
+
+
+def test_a_state_that_is_not_finite_starts_afresh_and_sends_no_nonsense() -> None:
+    log = Log({A: [(None, message("a", 1, 1.0)), (None, message("a", 2, 1e300)), (None, message("a", 3, 2.0))]})
+    engine = Engine(log, max_per_poll=1)
+    engine.turns(5)
+    engine.pipeline.commit()
+    for record in engine.forecasts.kept:
+        body = orjson.loads(record.value or b"")
+        assert all(number is not None for number in body["mean"])
+    assert engine.sent() == [("a", 1), ("a", 2), ("a", 3)]
