@@ -93,7 +93,7 @@ class Ledger:
         self.is_dirty[handles] = False
         self._free.extend(handles.tolist())
         del self._handles[partition], self._index[partition]
-        return slots[slots != NO_SLOT]
+        return np.asarray(slots[slots != NO_SLOT], np.int64)
 
     def handles(self, partition: Partition) -> Int64s:
         """Handles of a partition's series by number, [num series]."""

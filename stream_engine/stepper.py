@@ -123,7 +123,8 @@ class Stepper:
 
     def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
         """The result with every series that is not finite started afresh and forecast as its last value."""
-        broken = ~(np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2)))
+        is_finite = np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2))
+        broken: Bools = np.logical_not(is_finite)
         if not broken.any():
             return result
         slots = np.unique(batch.slots[broken])

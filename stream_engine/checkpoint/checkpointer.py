@@ -169,7 +169,7 @@ class Checkpointer:
 
     def row(self, handle: int) -> NDArray[np.float32]:
         """The state row of one series, wherever it is, [floats]."""
-        return self._rows_of(np.asarray([handle], np.int64))[0]
+        return np.asarray(self._rows_of(np.asarray([handle], np.int64))[0])
 
     def _forget(self, partition: Partition) -> Int64s:
         for handle in self._ledger.handles(partition).tolist():

@@ -110,8 +110,8 @@ class Pipeline:
             readings = [batch for batch, _ in decoded]
             routed = parts.router.route(readings, {p: held.progress for p, held in self._held.items()})
             forecasts = [self._step(step, readings) for step in routed.steps]
-            for batch in forecasts:
-                parts.sink.write(parts.encoder.encode(batch))
+            for forecast in forecasts:
+                parts.sink.write(parts.encoder.encode(forecast))
             for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
                 self._bury(batch, [*rejects, *late])
             self._count(records, readings, routed, forecasts)
@@ -172,16 +172,19 @@ class Pipeline:
             metrics.checkpoints.inc()
 
     def _commit_and_checkpoint_when_due(self) -> None:
-        now = self._parts.clock.monotonic_s()
-        if now >= self._checkpoint_due_s:
+        clock, rhythm = self._parts.clock, self._rhythm
+        if clock.monotonic_s() < self._commit_due_s:
+            return
+        try:
+            self.commit()
+        except StaleEpochError as error:
+            logger.warning("not committed: %s", error)  # the next poll says which partitions are lost
+            return
+        if clock.monotonic_s() >= self._checkpoint_due_s:
             self.checkpoint()
             self._measure_lag()
-            self._checkpoint_due_s = self._parts.clock.monotonic_s() + self._rhythm.checkpoint_s
-        elif now < self._commit_due_s:
-            return
-        else:
-            self.commit()
-        self._commit_due_s = self._parts.clock.monotonic_s() + self._rhythm.commit_s
+            self._checkpoint_due_s = clock.monotonic_s() + rhythm.checkpoint_s
+        self._commit_due_s = clock.monotonic_s() + rhythm.commit_s
 
     def _note_assignment(self, polled: Polled) -> None:
         self._drop([partition for partition in polled.lost if partition in self._held])
@@ -279,8 +282,9 @@ class Pipeline:
         metrics.forecasts.inc(sum(len(batch) for batch in forecasts))
         metrics.sensors.set(len(self._parts.ledger))
         metrics.resident_slots.set(self._parts.slots.num_resident)
-        newest_ns = max(int(batch.timestamps_ns[-1]) for batch in records)
-        metrics.delay_seconds.set((self._parts.clock.now_ns() - newest_ns) / 1e9)
+        newest_ns = max((int(batch.timestamps_ns[-1]) for batch in records if len(batch)), default=-1)
+        if newest_ns >= 0:
+            metrics.delay_seconds.set((self._parts.clock.now_ns() - newest_ns) / 1e9)
         for (sensor, channel), here, there in routed.doubled:
             name = f"{sensor!r} ({channel})" if channel else repr(sensor)
             logger.warning(
