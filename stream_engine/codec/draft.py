@@ -69,14 +69,12 @@ class Draft:
 def assemble(
     records: RecordBatch, draft: Draft, max_future_ns: int | None, refusals: Refusals
 ) -> tuple[ReadingBatch, list[Reject]]:
-    """Refuse what lies in the future or is named too long, drop the refused, and blank the invalid.
+    """Refuse what lies in the future, drop the refused, and blank the invalid.
 
     Args:
         max_future_ns: most that a reading may be ahead of its record, or None for any.
     """
     _check_future(records, draft, max_future_ns, refusals)
-    for what, names in (("sensor", draft.sensors), ("channel", draft.channels), ("group", draft.groups or ())):
-        _check_lengths(what, names, draft.rows, refusals)
     if len(refusals):
         draft = _only(draft, refusals.kept(draft.rows))
     values, num_invalid = draft.values, 0
@@ -95,6 +93,20 @@ def assemble(
         num_invalid=num_invalid,
     )
     return batch, refusals.rejects()
+
+
+def check_lengths(what: str, names: Sequence[str], rows: Sequence[int], refusals: Refusals) -> None:
+    """Refuse (`too_large`) records with a name beyond MAX_NAME; `what` says of what."""
+    if not names or max(map(len, names)) <= MAX_NAME:
+        return
+    for name, row in zip(names, rows, strict=True):
+        if len(name) > MAX_NAME:
+            refusals.refuse(row, "too_large", too_long(what, name))
+
+
+def too_long(what: str, name: str) -> str:
+    """The detail of a reject for a name beyond MAX_NAME."""
+    return f"the {what} has {len(name)} characters; at most {MAX_NAME} may be"
 
 
 def sensor_names(given: Sequence[object], rows: Sequence[int], records: RecordBatch, refusals: Refusals) -> list[str]:
@@ -169,15 +181,6 @@ def _check_future(records: RecordBatch, draft: Draft, max_future_ns: int | None,
             f"the time is {seconds:.0f} s ahead of the record's timestamp; at most {max_future_ns / 1e9:g} s may be"
         )
         refusals.refuse(int(draft.rows[index]), "future_time", f"{detail} (max_future)")
-
-
-def _check_lengths(what: str, names: Sequence[str], rows: Int64s, refusals: Refusals) -> None:
-    if not names or max(map(len, names)) <= MAX_NAME:
-        return
-    for name, row in zip(names, rows.tolist(), strict=True):
-        if len(name) > MAX_NAME:
-            detail = f"the {what} has {len(name)} characters; at most {MAX_NAME} may be"
-            refusals.refuse(row, "too_large", detail)
 
 
 def _only(draft: Draft, kept: Bools) -> Draft:

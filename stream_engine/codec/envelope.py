@@ -4,7 +4,6 @@ I know nothing of how a forecast's body is written.
 """
 
 from collections.abc import Sequence
-from itertools import repeat
 
 import numpy as np
 
@@ -34,24 +33,17 @@ class ForecastEnvelope:
 
     def wrap(self, forecasts: ForecastBatch, bodies: Sequence[bytes]) -> list[SinkRecord]:
         """One record for each forecast and its body: the input's key, else the sensor, and the headers."""
-        heads = [source_headers(batch) for batch in forecasts.sources]
+        fixed = [(*source_headers(batch), *self._tail) for batch in forecasts.sources]
         keys = [batch.keys for batch in forecasts.sources]
-        traced = any(batch.headers is not None for batch in forecasts.sources)
-        traces = _traces(forecasts) if traced else repeat((), len(forecasts))
-        model, tail = self._model, self._tail
-        return [
+        model = self._model
+        records = [
             SinkRecord(
                 sensor.encode() if (key := keys[source][row]) is None else key,
                 body,
-                (
-                    ("forecast-id", f"{sensor}|{channel}|{origin}|{model}".encode()),
-                    *heads[source],
-                    ("source-offset", b"%d" % offset),
-                    *tail,
-                    *trace,
-                ),
+                (("forecast-id", f"{sensor}|{channel}|{origin}|{model}".encode()), ("source-offset", b"%d" % offset))
+                + fixed[source],
             )
-            for sensor, channel, origin, source, row, offset, body, trace in zip(
+            for sensor, channel, origin, source, row, offset, body in zip(
                 forecasts.sensors,
                 forecasts.channels,
                 (forecasts.origins_ns // NS_PER_MS).tolist(),
@@ -59,13 +51,18 @@ class ForecastEnvelope:
                 forecasts.rows.tolist(),
                 source_offsets(forecasts).tolist(),
                 bodies,
-                traces,
                 strict=True,
             )
         ]
+        if all(batch.headers is None for batch in forecasts.sources):
+            return records
+        return [
+            record._replace(headers=(*record.headers, *trace)) if trace else record
+            for record, trace in zip(records, _traces(forecasts), strict=True)
+        ]
 
 
-def source_headers(records: RecordBatch) -> Headers:
+def source_headers(records: RecordBatch) -> tuple[tuple[str, bytes], ...]:
     """The headers that name a batch's partition."""
     topic, number = records.partition
     return (("source-topic", topic.encode(errors="replace")), ("source-partition", b"%d" % number))

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from connectors.records import RecordBatch, SinkRecord
 from stream_engine.codec.contract import Decoder, Encoder
-from stream_engine.codec.draft import Draft, Refusals, assemble, event_times, sensor_names
+from stream_engine.codec.draft import Draft, Refusals, assemble, check_lengths, event_times, sensor_names
 from stream_engine.codec.envelope import NS_PER_MS, ForecastEnvelope
 from stream_engine.codec.rounding import decimals, rounded
 from stream_engine.codec.times import RFC3339
@@ -24,11 +24,7 @@ from stream_engine.config import ReadingConfig
 from stream_engine.records import QUANTILE_LEVELS, Bools, Float64s, ForecastBatch, Int64s, ReadingBatch, Reject, Status
 
 _STATUS = [status.text for status in Status]
-_CURVES = (
-    '"mean":[%s],"quantiles":{'
-    + ",".join(f'"{level}":[%s]' for level in QUANTILE_LEVELS)
-    + '},"scale":%s,"status":"%s"}'
-)
+_LOW, _MEDIAN, _HIGH = QUANTILE_LEVELS
 _SCALARS = (str, bool, int, float)
 _FAULTS = (ValueError, TypeError, RecursionError)
 """What parsing bytes can raise: msgspec's own faults are ValueErrors."""
@@ -75,12 +71,14 @@ class JsonDecoder(Decoder):
         messages, rows = self._messages(records, refusals)
         sensors = sensor_names([message.sensor for message in messages], rows, records, refusals)
         times_ns = event_times([message.time for message in messages], self._config.time_unit, rows, records, refusals)
-        groups = [message.group for message in messages]
+        groups = [message.group or "" for message in messages]
+        check_lengths("sensor", sensors, rows, refusals)
+        check_lengths("group", groups, rows, refusals)
         draft = Draft(
             rows=np.array(rows, dtype=np.int64),
             sensors=sensors,
             channels=[""] * len(messages),
-            groups=[group or "" for group in groups] if any(groups) else None,
+            groups=groups if any(groups) else None,
             times_ns=times_ns,
             values=np.zeros(0),
             valid=self._valid(messages),
@@ -201,7 +199,9 @@ def _with_values(draft: Draft, messages: Sequence[Any], refusals: Refusals) -> D
         counts.append(len(readings))
         channels.extend(channel for channel, _ in readings)
         flat.extend(value for _, value in readings)
-    return _spread(draft, np.array(counts, dtype=np.int64), channels, np.array(flat, dtype=np.float64))
+    spread = _spread(draft, np.array(counts, dtype=np.int64), channels, np.array(flat, dtype=np.float64))
+    check_lengths("channel", channels, spread.rows.tolist(), refusals)
+    return spread
 
 
 def _refuse_without_value(draft: Draft, values: Sequence[object], refusals: Refusals) -> None:
@@ -270,21 +270,25 @@ class JsonEncoder(Encoder):
         if not len(forecasts):
             return []
         places = decimals(forecasts.scale, np.abs(forecasts.mean).max(axis=1))
-        curves = rounded(np.concatenate([forecasts.mean[:, None, :], forecasts.quantiles], axis=1), places)
-        template = self._template(forecasts.horizon)
+        fixed = f'"horizon":{forecasts.horizon},"model":{quoted(self._model)},"mean":['
+        to_low, to_median, to_high = f'],"quantiles":{{"{_LOW}":[', f'],"{_MEDIAN}":[', f'],"{_HIGH}":['
+        quantiles = rounded(forecasts.quantiles, places)
         bodies = [
             (
-                template
-                % (quoted(sensor), f',"channel":{quoted(channel)}' if channel else "", origin, last_reading, cadence)
-                + _CURVES % (*numbers.split("],["), scale, _STATUS[status])
+                f'{{"sensor":{quoted(sensor)}{_channel(channel) if channel else ""},"origin":{origin},'
+                f'"last_reading":{last_reading},"cadence_ms":{cadence},{fixed}{mean}{to_low}{low}{to_median}{median}'
+                f'{to_high}{high}]}},"scale":{scale},"status":"{_STATUS[status]}"}}'
             ).encode()
-            for sensor, channel, origin, last_reading, cadence, numbers, scale, status in zip(
+            for sensor, channel, origin, last_reading, cadence, mean, low, median, high, scale, status in zip(
                 forecasts.sensors,
                 forecasts.channels,
                 (forecasts.origins_ns // NS_PER_MS).tolist(),
                 (forecasts.last_readings_ns // NS_PER_MS).tolist(),
                 _milliseconds(forecasts.cadences_ns),
-                _dumped(curves)[3:-3].split("]],[["),
+                _rows(rounded(forecasts.mean, places)),
+                _rows(quantiles[:, 0]),
+                _rows(quantiles[:, 1]),
+                _rows(quantiles[:, 2]),
                 _dumped(rounded(forecasts.scale, places))[1:-1].split(","),
                 forecasts.status.tolist(),
                 strict=True,
@@ -292,9 +296,14 @@ class JsonEncoder(Encoder):
         ]
         return self._envelope.wrap(forecasts, bodies)
 
-    def _template(self, horizon: int) -> str:
-        model = quoted(self._model).replace("%", "%%")
-        return f'{{"sensor":%s%s,"origin":%d,"last_reading":%d,"cadence_ms":%s,"horizon":{horizon},"model":{model},'
+
+def _channel(name: str) -> str:
+    return f',"channel":{quoted(name)}'
+
+
+def _rows(numbers: Float64s) -> list[str]:
+    """Each row of [n, h] as it stands between its brackets."""
+    return _dumped(numbers)[2:-2].split("],[")
 
 
 def _dumped(numbers: Float64s) -> str:
