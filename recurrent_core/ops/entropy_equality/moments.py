@@ -156,7 +156,7 @@ def select(condition: Tensor, chosen: Moments, other: Moments) -> Moments:
     """The chosen moments where the condition [...] holds, else the other ones."""
 
     def pick(left: Tensor, right: Tensor) -> Tensor:
-        return torch.where(condition.reshape(*condition.shape, *[1] * (left.ndim - condition.ndim)), left, right)
+        return torch.where(condition.reshape(condition.shape + (1,) * (left.ndim - condition.ndim)), left, right)
 
     return Moments(
         mass=pick(chosen.mass, other.mass),

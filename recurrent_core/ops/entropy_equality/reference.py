@@ -40,8 +40,7 @@ def moments_along(run: Run, *, is_past_only: bool = False, is_diagonal: bool = F
     run = run.masked()
     k, v = run.k.double(), run.v.double()
     key_mean, value_mean = pi @ k, pi @ v
-    delta_k = k.unsqueeze(-3) - key_mean.unsqueeze(-2)
-    delta_v = v.unsqueeze(-3) - value_mean.unsqueeze(-2)
+    delta_k, delta_v = _centred(pi, k), _centred(pi, v)
     weighted = pi.unsqueeze(-1) * delta_k
     return Moments(
         mass=mass,
@@ -69,8 +68,7 @@ def affine_weights(
     """
     pi, _ = prior_weights(run, is_past_only=is_past_only)
     k, u = run.masked().k.double(), u.double()
-    s = u @ k.mT
-    delta = s - (pi * s).sum(-1, keepdim=True)
+    delta = (_centred(pi, k) @ u.unsqueeze(-1)).squeeze(-1)
     if is_diagonal:
         variance = moments_along(run, is_past_only=is_past_only, is_diagonal=True).key_cov
         x = (u.square() * variance).sum(-1, keepdim=True)
@@ -82,9 +80,11 @@ def affine_weights(
 def attend_affine(
     u: Tensor, run: Run, rho2: Tensor | float = 2.0, *, is_past_only: bool = False, is_diagonal: bool = False
 ) -> Tensor:
-    """o_i = sum_j w_ij v_j, [..., time, d_v] float64; arguments as of `affine_weights`."""
+    """o_i = sum_j w_ij v_j, summed about vbar_i: [..., time, d_v] float64; arguments as of `affine_weights`."""
     weights = affine_weights(u, run, rho2, is_past_only=is_past_only, is_diagonal=is_diagonal)
-    return weights @ run.masked().v.double()
+    pi, _ = prior_weights(run, is_past_only=is_past_only)
+    v = run.masked().v.double()
+    return pi @ v + (weights.unsqueeze(-2) @ _centred(pi, v)).squeeze(-2)
 
 
 def attend_ridge(
@@ -110,3 +110,8 @@ def attend_ridge(
         x = (z * (at.key_cov @ z.unsqueeze(-1)).squeeze(-1)).sum(-1, keepdim=True)
         shift = shift / (1.0 + x / rho2).sqrt()
     return at.value_mean + shift
+
+
+def _centred(pi: Tensor, pairs: Tensor) -> Tensor:
+    """Every pair less its mean at every reading, [..., time, time, d]."""
+    return pairs.unsqueeze(-3) - (pi @ pairs).unsqueeze(-2)

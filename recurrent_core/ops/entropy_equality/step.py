@@ -33,7 +33,7 @@ def write(
     """Write one pair into every slot, after the decay.
 
     W' = W + omega,  a = omega / W',  b = W / W';   C <- C + a (b e e' - C),  mean <- mean + a e,
-    nu <- b^2 nu + a^2
+    nu <- b^2 nu + a^2   with e = the pair less its mean
 
     Args:
         moments: [...]; its dtype is the one computed in.
@@ -59,20 +59,18 @@ def write(
     safe_mass = torch.where(has_mass, mass, torch.ones_like(mass))
     a = omega / safe_mass
     b = torch.where(has_mass, old_mass / safe_mass, torch.ones_like(mass))
-    a1, a2, b2 = a.unsqueeze(-1), a[..., None, None], b[..., None, None]
     e_k, e_v = k - moments.key_mean, v - moments.value_mean
-    # b comes after the outer product: (b e_i) e_j and (b e_j) e_i would differ in their last bit.
     if moments.is_diagonal:
-        key_cov = torch.lerp(moments.key_cov, e_k.square() * b.unsqueeze(-1), a1)
+        key_cov = _blend(moments.key_cov, e_k.square(), a.unsqueeze(-1), b.unsqueeze(-1))
     else:
-        key_cov = torch.lerp(moments.key_cov, _outer(e_k, e_k).mul_(b2), a2)
+        key_cov = _blend(moments.key_cov, _outer(e_k, e_k), a[..., None, None], b[..., None, None])
     return Moments(
         mass=mass,
         nu=b.square() * moments.nu + a.square(),
-        key_mean=torch.lerp(moments.key_mean, k, a1),
-        value_mean=torch.lerp(moments.value_mean, v, a1),
+        key_mean=torch.lerp(moments.key_mean, k, a.unsqueeze(-1)),
+        value_mean=torch.lerp(moments.value_mean, v, a.unsqueeze(-1)),
         key_cov=key_cov,
-        cross_cov=torch.lerp(moments.cross_cov, _outer(e_k, e_v).mul_(b2), a2),
+        cross_cov=_blend(moments.cross_cov, _outer(e_k, e_v), a[..., None, None], b[..., None, None]),
     )
 
 
@@ -191,6 +189,17 @@ def _times(queries: Tensor, matrix: Tensor) -> Tensor:
     if queries.shape[-2] == 1:
         return (queries.mT * matrix).sum(-2, keepdim=True)
     return queries @ matrix
+
+
+def _blend(old: Tensor, spread: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """C + a (b e e' - C), or b C + a b e e' where a >= 1/2; a + b = 1, spread is e e'.
+
+    The first form drifts least over many small writes. After a long gap it would leave rounding of
+    the old C's size in a C that is all but zero, which the ridge read-out would then divide by.
+    """
+    is_small = a < 0.5
+    keep, pull = torch.where(is_small, torch.ones_like(b), b), is_small.to(a.dtype)
+    return torch.addcmul(old * keep, a, torch.addcmul(spread * b, pull, old, value=-1.0))
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
