@@ -19,7 +19,6 @@ from connectors.records import SinkRecord
 
 DEFAULT_MAX_BYTES = 1_048_576
 ENVELOPE_BYTES = 512  # room for a record's and its batch's own fields
-FORGET_EVERY = 50_000
 
 _TOO_LARGE = (faults.MessageSizeTooLargeError, faults.RecordListTooLargeError)
 
@@ -74,6 +73,7 @@ class KafkaSink(Sink):
             RecordTooLargeError: one is larger than max_record_bytes; those before it are on their way.
             ServerUnavailableError: the buffer stayed full for broker_timeout_s, or an earlier record was lost.
         """
+        self._forget_delivered()
         self._raise_failure()
         producer = self._open_producer()
         topic, send, note = self._settings.topic, producer.send, self._under_way.append
@@ -93,8 +93,6 @@ class KafkaSink(Sink):
                 raise self._too_large(key, value, headers) from error
             except faults.KafkaError as error:
                 raise translated(error, self._settings, self._settings.broker_timeout_s) from error
-        if len(self._under_way) > FORGET_EVERY:
-            self._forget_delivered()
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record is acknowledged."""
@@ -114,14 +112,21 @@ class KafkaSink(Sink):
         """Free everything; what was not flushed may be lost."""
         producer, self._producer = self._producer, None
         self._under_way = []
-        if producer is not None:
-            producer.close(timeout=0)
+        if producer is None:
+            return
+        try:
+            producer.close(timeout=0.5)
+        except faults.KafkaTimeoutError:
+            # It gives up where something is still under way, and leaves its thread running.
+            producer._sender.force_close()
+            producer._sender.join(5)
+            producer.close(timeout=0.5)
 
     def _forget_delivered(self) -> None:
         """Keep only records still under way; note the first that failed."""
-        still = [future for future in self._under_way if not future.succeeded()]
-        self._under_way = [future for future in still if not future.is_done]
-        failed = [future for future in still if future.is_done]
+        still = [future for future in self._under_way if not future.is_done or future.exception is not None]
+        failed = [future for future in still if future.exception is not None]
+        self._under_way = [future for future in still if future.exception is None] if failed else still
         if failed and self._failure is None:
             cause = failed[0].exception
             self._failure = ServerUnavailableError(

@@ -6,7 +6,6 @@ no position after it can be committed.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -18,6 +17,7 @@ from connectors.records import SinkRecord
 from connectors.retry import Deadline
 
 DEFAULT_MAX_BYTES = 1_048_576
+ANY_PARTITION = -1
 ENVELOPE_BYTES = 512  # room for a record's and its batch's own fields
 
 
@@ -79,17 +79,15 @@ class LibrdkafkaSink(Sink):
         topic, produce = self._settings.topic, producer.produce
         for record in records:
             key, value, headers, timestamp_ns = record
-            more: dict[str, Any] = {"headers": list(headers)} if headers else {}
-            if timestamp_ns is not None:
-                more["timestamp"] = timestamp_ns // 1_000_000
+            timestamp_ms = 0 if timestamp_ns is None else timestamp_ns // 1_000_000  # 0: now
             try:
-                produce(topic, value, key, **more)
+                produce(topic, value, key, ANY_PARTITION, None, None, timestamp_ms, list(headers))
             except BufferError:
-                self._make_room_for(record, more)
+                self._make_room_for(record, timestamp_ms)
             except KafkaException as error:
                 raise self._refusal(error, record) from error
 
-    def _make_room_for(self, record: SinkRecord, more: dict[str, Any]) -> None:
+    def _make_room_for(self, record: SinkRecord, timestamp_ms: int) -> None:
         """The buffer is full: wait until the broker has taken some of it."""
         producer = self._open_producer()
         deadline = Deadline.after(self._settings.broker_timeout_s)
@@ -97,7 +95,9 @@ class LibrdkafkaSink(Sink):
             producer.poll(0.05)
             self._raise_failure()
             try:
-                producer.produce(self._settings.topic, record.value, record.key, **more)
+                producer.produce(
+                    self._settings.topic, record.value, record.key, timestamp=timestamp_ms, headers=list(record.headers)
+                )
                 return
             except BufferError as error:
                 if deadline.is_over:
