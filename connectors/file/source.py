@@ -2,11 +2,11 @@
 
 I know nothing of what the numbers mean, nor of file formats. Position = number of the entry in the file's order
 (`Table.as_events`). One record holds a run of entries as an Arrow IPC stream of one record batch: the columns id
-(text), time (int64 UTC nanoseconds) and the chosen channels; the record's offset is that of its first entry.
+(text), time (UTC nanoseconds), value and the file's own columns; the record's offset is that of its first entry.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +23,18 @@ class Layout:
     """How entries are packed.
 
     Attributes:
-        id_column, time_column: names of the first two columns.
-        channels: file's column -> name it is packed under; empty for every column of the file under its own name.
+        id_column, time_column, value_column: names of the first three columns.
+        channel: the file's column that becomes the value; the others keep their names beside it. None: the only
+            channel of the file; where there are several, each entry becomes a row for each of them.
+        channel_column: name of the column that tells these rows apart.
         entries_per_record: the longest run in one record.
     """
 
     id_column: str = "sensor"
     time_column: str = "ts"
-    channels: Mapping[str, str] = field(default_factory=dict)
+    value_column: str = "value"
+    channel: str | None = None
+    channel_column: str = "channel"
     entries_per_record: int = 8192
 
 
@@ -38,17 +42,22 @@ def pack(table: Table, layout: Layout, first: int, end: int) -> bytes:
     """Entries first … end - 1 of an event table as one Arrow IPC stream.
 
     Raises:
-        TableError: the table lacks one of the layout's columns.
+        TableError: the table lacks the layout's channel.
     """
-    names = layout.channels or {name: name for name in table.columns}
-    missing = [name for name in names if name not in table.columns]
-    if missing:
-        raise TableError(f"{table.path} has no column {missing[0]!r}; it has {', '.join(table.columns)}")
-    ids = pa.DictionaryArray.from_arrays(pa.array(table.series[first:end]), pa.array(table.ids, pa.string()))
-    columns = {layout.id_column: ids, layout.time_column: pa.array(table.times_ns[first:end], pa.int64())}
-    for name, packed_name in names.items():
-        column = table.columns[name][first:end]
-        columns[packed_name] = pa.array(column, from_pandas=True) if column.dtype.kind == "f" else pa.array(column)
+    channels = table.channels if layout.channel is None else (table.channel(layout.channel),)
+    rows = np.repeat(np.arange(first, end), len(channels))
+    ids = pa.DictionaryArray.from_arrays(pa.array(table.series[rows]), pa.array(table.ids, pa.string()))
+    values = np.stack([table.columns[name][first:end].astype(np.float64) for name in channels], axis=1).reshape(-1)
+    columns = {
+        layout.id_column: ids,
+        layout.time_column: pa.array(table.times_ns[rows], pa.timestamp("ns", tz="UTC")),
+        layout.value_column: pa.array(values, from_pandas=True),
+    }
+    if len(channels) > 1:
+        numbers = pa.array(np.tile(np.arange(len(channels), dtype=np.int32), end - first))
+        columns[layout.channel_column] = pa.DictionaryArray.from_arrays(numbers, pa.array(channels))
+    for name, column in table.columns.items():
+        columns.setdefault(name, pa.array(column[rows], from_pandas=True))
     batch = pa.record_batch(columns)
     stream = pa.BufferOutputStream()
     with pa.ipc.new_stream(stream, batch.schema) as writer:

@@ -1,6 +1,7 @@
 """The file source hands every entry out once, in order, from any position."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,13 @@ from connectors.records import Partition
 from tests.unit.connectors.file.forms import FORMS, IDS, TIMES_S, VALUES
 
 
-def unpack(value: bytes | None) -> list[dict[str, object]]:
+def unpack(value: bytes | None) -> list[dict[str, Any]]:
     assert value is not None
-    return pa.ipc.open_stream(value).read_all().to_pylist()
+    table = pa.ipc.open_stream(value).read_all()
+    times = [name for name in table.column_names if pa.types.is_timestamp(table.schema.field(name).type)]
+    for name in times:
+        table = table.set_column(table.column_names.index(name), name, table.column(name).cast(pa.int64()))
+    return table.to_pylist()
 
 
 def entries() -> list[tuple[str, int, float]]:
@@ -72,28 +77,44 @@ def test_positions_are_kept_and_revoked(tmp_path: Path) -> None:
         source.poll(1, 0.0)
 
 
-def test_columns_are_chosen_and_named(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("unique_id,ds,speed,count\na,100,1.5,2\na,200,,0\n")
-    layout = Layout(id_column="name", time_column="when", channels={"speed": "value", "count": "count"})
+def first_record(path: Path, layout: Layout) -> list[dict[str, object]]:
     source = FileSource(path, layout)
     source.open(lambda _: None, 1.0)
     source.poll(1, 0.0)
-    source.seek(Partition("t.csv", 0), 0)
+    source.seek(Partition(path.name, 0), 0)
     batch = source.poll(1, 0.0).batches[0]
-    assert unpack(batch.values[0]) == [
-        {"name": "a", "when": 100 * 10**9, "value": 1.5, "count": 2},
-        {"name": "a", "when": 200 * 10**9, "value": None, "count": 0},
-    ]
-    assert batch.timestamps_ns.tolist() == [200 * 10**9]
     source.close()
+    assert batch.timestamps_ns.tolist() == [200 * 10**9]
+    rows = unpack(batch.values[0])
+    return [{name: value for name, value in row.items() if name not in ("ts", "when")} for row in rows]
 
 
-def test_an_unknown_column_is_named(tmp_path: Path) -> None:
-    source = FileSource(FORMS["long CSV"](tmp_path), Layout(channels={"speed": "value"}))
+def test_a_channel_is_chosen_and_the_other_columns_stand_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("unique_id,ds,speed,count,quality\na,100,1.5,2,good\na,200,,0,bad\n")
+    layout = Layout(id_column="name", time_column="when", value_column="number", channel="speed")
+    assert first_record(path, layout) == [
+        {"name": "a", "number": 1.5, "speed": 1.5, "count": 2, "quality": "good"},
+        {"name": "a", "number": None, "speed": None, "count": 0, "quality": "bad"},
+    ]
+
+
+def test_several_channels_become_a_row_each(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("unique_id,ds,speed,count\na,100,1.5,2\na,200,,0\n")
+    assert [(row["sensor"], row["channel"], row["value"]) for row in first_record(path, Layout())] == [
+        ("a", "speed", 1.5),
+        ("a", "count", 2.0),
+        ("a", "speed", None),
+        ("a", "count", 0.0),
+    ]
+
+
+def test_an_unknown_channel_is_named(tmp_path: Path) -> None:
+    source = FileSource(FORMS["long CSV"](tmp_path), Layout(channel="speed"))
     source.open(lambda _: None, 1.0)
     source.poll(1, 0.0)
     source.seek(Partition("t.csv", 0), 0)
-    with pytest.raises(TableError, match="no column 'speed'; it has y"):
+    with pytest.raises(TableError, match="no channel 'speed'; it has 'y'"):
         source.poll(1, 0.0)
     source.close()

@@ -1,0 +1,181 @@
+"""Replays history through an engine and hands each forecast on once its truths have arrived.
+
+I know nothing of how forecasts are made or scored. The engine is shown readings only, in their order; a forecast is
+judged after the rows (or readings) that hold its truths have been shown too, so no forecast can have seen its truth.
+
+    grid       row by row in event time: fold the whole row, ask every sensor, judge what has come true
+    arrivals   in order of arrival, in batches: every forecast that the live engine would send
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from stream_engine.backtest.baselines import ArrivalBaselines, GridBaselines
+from stream_engine.backtest.engine import Answers
+from stream_engine.backtest.history import ArrivalHistory, GridHistory
+from stream_engine.backtest.nearest import NONE, SeriesTimes
+from stream_engine.backtest.origins import Origins
+from stream_engine.backtest.scores import Judged
+from stream_engine.records import QUANTILE_LEVELS, Float64s, Int64s
+
+ROWS_PER_LOT = 64
+READINGS_PER_BATCH = 4096
+
+
+class Forecaster(Protocol):
+    """What a replay needs of an engine; `engine.ReplayEngine` is the one."""
+
+    def step(self, series: Int64s, times_ns: Int64s, values: Float64s) -> list[Answers]:
+        """Fold readings [n] in order; the forecasts made at them, `entries` being numbers of readings."""
+
+    def ask(self, origin_ns: int) -> list[Answers]:
+        """Forecasts of the sensors without a reading at origin_ns, `entries` being numbers of sensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told how the replay goes on.
+
+    Attributes:
+        judge: takes forecasts beside their truths, in order of origin.
+        advance: takes the number of rows (or readings) just shown.
+    """
+
+    judge: Callable[[Judged], None]
+    advance: Callable[[int], None] = field(default=lambda _: None)
+
+
+def replay_grid(
+    history: GridHistory, origins: Origins, forecaster: Forecaster, baselines: GridBaselines, listener: Listener
+) -> None:
+    """Show every row up to the last truth; forecast all sensors from each origin."""
+    if not len(origins):
+        return
+    waiting: deque[_Lot] = deque()
+    first, end = int(origins.rows[0]), int(origins.rows[-1]) + 1
+    for start in range(0, first, ROWS_PER_LOT):
+        stop = min(start + ROWS_PER_LOT, first)
+        _show(history, np.arange(start, stop), forecaster)
+        listener.advance(stop - start)
+    for start in range(first, end, ROWS_PER_LOT):
+        stop = min(start + ROWS_PER_LOT, end)
+        waiting.append(_forecast_rows(history, origins, slice(start - first, stop - first), forecaster))
+        listener.advance(stop - start)
+        while waiting and waiting[0].last_target < stop:
+            listener.judge(_judged_rows(history, origins, waiting.popleft(), baselines))
+    _show(history, np.arange(end, len(history.times_ns)), forecaster)
+    listener.advance(len(history.times_ns) - end)
+    for lot in waiting:
+        listener.judge(_judged_rows(history, origins, lot, baselines))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lot:
+    """Forecasts from some origins that wait for their truths.
+
+    Attributes:
+        origins: numbers of the origins.
+        last_target: the row that holds the last of the truths.
+        mean: [b, N, horizon]. quantiles: [b, N, levels, horizon]. NaN for a sensor never heard of.
+    """
+
+    origins: Int64s
+    last_target: int
+    mean: Float64s
+    quantiles: Float64s
+
+
+def _show(history: GridHistory, rows: Int64s, forecaster: Forecaster) -> list[Answers]:
+    """Fold whole rows; entries of the answers count the readings of these rows in order."""
+    values = history.values[rows]
+    row, series = np.nonzero(~np.isnan(values))
+    return forecaster.step(series, history.times_ns[rows][row], values[row, series]) if len(row) else []
+
+
+def _forecast_rows(history: GridHistory, origins: Origins, lot: slice, forecaster: Forecaster) -> _Lot:
+    rows, targets = origins.rows[lot], origins.target_rows[lot]
+    num_sensors, horizon = len(history.sensors), targets.shape[1]
+    mean = np.full((len(rows), num_sensors, horizon), np.nan)
+    quantiles = np.full((len(rows), num_sensors, len(QUANTILE_LEVELS), horizon), np.nan)
+    for number, row in enumerate(rows.tolist()):
+        present = np.flatnonzero(~np.isnan(history.values[row]))
+        for answers in _show(history, np.array([row]), forecaster):
+            mean[number, present[answers.entries]] = answers.mean
+            quantiles[number, present[answers.entries]] = answers.quantiles
+        if len(present) < num_sensors:
+            for answers in forecaster.ask(int(history.times_ns[row])):
+                mean[number, answers.entries] = answers.mean
+                quantiles[number, answers.entries] = answers.quantiles
+    return _Lot(np.arange(lot.start, lot.stop), int(targets.max()), mean, quantiles)
+
+
+def _judged_rows(history: GridHistory, origins: Origins, lot: _Lot, baselines: GridBaselines) -> Judged:
+    """One forecast for each origin and sensor, in that order."""
+    rows, targets = origins.rows[lot.origins], origins.target_rows[lot.origins]
+    num_sensors, horizon = len(history.sensors), targets.shape[1]
+    truths = np.where((targets == NONE)[:, :, None], np.nan, history.values[targets]).transpose(0, 2, 1)
+    targets_ns = np.broadcast_to(history.times_ns[targets][:, None], (len(rows), num_sensors, horizon))
+    return Judged(
+        series=np.tile(np.arange(num_sensors), len(rows)),
+        origins_ns=np.repeat(history.times_ns[rows], num_sensors),
+        targets_ns=targets_ns.reshape(-1, horizon),
+        truths=truths.reshape(-1, horizon),
+        mean=lot.mean.reshape(-1, horizon),
+        quantiles=lot.quantiles.reshape(-1, len(QUANTILE_LEVELS), horizon),
+        baselines={name: point.reshape(-1, horizon) for name, point in baselines.forecast(rows).items()},
+    )
+
+
+def replay_arrivals(
+    history: ArrivalHistory,
+    start_ns: int | None,
+    forecaster: Forecaster,
+    baselines: ArrivalBaselines,
+    listener: Listener,
+) -> None:
+    """Show every reading in order of arrival; judge the forecasts from origins at start_ns or later.
+
+    The truth of a lead is the sensor's reading nearest to the target time, within half a cadence; it is looked up in
+    the history, which the engine never sees. Origins whose last lead lies beyond the newest reading are not judged.
+    """
+    readings = history.readings()
+    newest_ns = int(history.times_ns.max(initial=0))
+    for start in range(0, len(history.times_ns), READINGS_PER_BATCH):
+        stop = min(start + READINGS_PER_BATCH, len(history.times_ns))
+        shown = slice(start, stop)
+        for answers in forecaster.step(history.series[shown], history.times_ns[shown], history.values[shown]):
+            last_ns = answers.origins_ns + answers.mean.shape[1] * answers.cadences_ns
+            is_judged = last_ns <= newest_ns + answers.cadences_ns // 2
+            if start_ns is not None:
+                is_judged &= answers.origins_ns >= start_ns
+            if is_judged.any():
+                chosen = answers.only(is_judged)
+                listener.judge(_judged_readings(history, readings, start + chosen.entries, chosen, baselines))
+        listener.advance(stop - start)
+
+
+def _judged_readings(
+    history: ArrivalHistory, readings: SeriesTimes, arrivals: Int64s, answers: Answers, baselines: ArrivalBaselines
+) -> Judged:
+    """The forecasts made at the readings of these numbers [n], in their order."""
+    horizon = answers.mean.shape[1]
+    wanted_ns = answers.origins_ns[:, None] + answers.cadences_ns[:, None] * np.arange(1, horizon + 1)
+    found = readings.nearest(
+        np.repeat(history.series[arrivals], horizon),
+        wanted_ns.reshape(-1),
+        np.repeat(answers.cadences_ns // 2, horizon),
+    ).reshape(wanted_ns.shape)
+    is_found = found != NONE
+    return Judged(
+        series=history.series[arrivals],
+        origins_ns=answers.origins_ns,
+        targets_ns=np.where(is_found, history.times_ns[found], wanted_ns),
+        truths=np.where(is_found, history.values[found], np.nan),
+        mean=answers.mean,
+        quantiles=answers.quantiles,
+        baselines=baselines.forecast(arrivals, answers.cadences_ns),
+    )

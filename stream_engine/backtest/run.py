@@ -1,0 +1,183 @@
+"""One backtest from a table file to scores: the road that `replay`, `baselines`, `scores` and the files go together.
+
+I know nothing of the command line. `run_backtest` returns what stands in scores.json and writes the files of a folder.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import orjson
+import torch
+
+from connectors.file.read import read_table
+from connectors.file.tables import Table
+from recurrent_core.models.interface import StreamingModel
+from stream_engine.backtest.baselines import BASELINES, SEASONAL, ArrivalBaselines, GridBaselines
+from stream_engine.backtest.engine import ReplayEngine
+from stream_engine.backtest.forecast_file import ForecastFile
+from stream_engine.backtest.history import Choice, arrival_history, grid_history
+from stream_engine.backtest.origins import grid_origins, parse_start_ns
+from stream_engine.backtest.replay import Listener, replay_arrivals, replay_grid
+from stream_engine.backtest.scores import Judged, Scoreboard
+from stream_engine.clock import Clock, SystemClock
+from stream_engine.errors import ConfigError
+from stream_engine.router import RouterPolicy
+
+UTC = ZoneInfo("UTC")
+SCORES_FILE, FORECASTS_FILE = "scores.json", "forecasts.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be replayed and scored.
+
+    Attributes:
+        path: the table file.
+        choice: its channel, and what counts as a reading.
+        horizon: leads 1 … horizon.
+        test_start: first origin, as `--test-start` spells it; None for the first row.
+        baselines: names of those to be scored beside the model.
+        only_at_readings: replay in order of arrival and score what the live engine would have sent, on a grid too.
+        cadence_ns: the configured cadence; None for the grid's step, or each sensor's own.
+        timezone: in which days and weeks are told.
+    """
+
+    path: Path
+    choice: Choice = field(default_factory=Choice)
+    horizon: int = 12
+    test_start: str | None = None
+    baselines: Sequence[str] = BASELINES
+    only_at_readings: bool = False
+    cadence_ns: int | None = None
+    timezone: ZoneInfo = UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The model that is judged, and what its card says.
+
+    Attributes:
+        model: the model.
+        device: where it runs.
+        num_parameters: learned numbers in it.
+        trained_on: names of the data it has learned from.
+    """
+
+    model: StreamingModel
+    device: torch.device
+    num_parameters: int
+    trained_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how far a backtest has come.
+
+    Attributes:
+        expect: takes the number of rows (or readings) there are, once.
+        advance: takes the number just shown.
+    """
+
+    expect: Callable[[int], None] = lambda _: None
+    advance: Callable[[int], None] = lambda _: None
+
+
+def run_backtest(
+    plan: Plan,
+    candidate: Candidate,
+    out: Path | None = None,
+    watcher: Watcher | None = None,
+    clock: Clock | None = None,
+) -> dict[str, object]:
+    """Replay, score, and write scores.json and forecasts.parquet into out (None: write nothing).
+
+    Returns:
+        what scores.json holds.
+    Raises:
+        ConfigError, TableError: the plan does not fit the data or the model.
+    """
+    clock = clock or SystemClock()
+    table = read_table(plan.path)
+    run = _prepare(plan, table, candidate)
+    board = Scoreboard(plan.horizon, plan.baselines, SEASONAL)
+    with _forecast_file(out, candidate.model.name, table) as forecasts:
+
+        def judge(judged: Judged) -> None:
+            board.add(judged)
+            if forecasts is not None:
+                forecasts.write(judged)
+
+        started_s = clock.monotonic_s()
+        run.replay(judge, watcher or Watcher())
+        took_s = clock.monotonic_s() - started_s
+        if not board.pooled["count"]:
+            raise ConfigError(
+                f"{plan.path} has no forecast to score: no origin from --test-start on has a truth within "
+                f"{plan.horizon} leads and those leads within the data; start earlier, or shorten --horizon"
+            )
+    document = {
+        "model": f"{candidate.model.name}@{candidate.model.version}",
+        "data": table.name,
+        "is_zero_shot": table.name not in candidate.trained_on,
+        "state_bytes_per_sensor": run.engine.state_bytes,
+        "parameters": candidate.num_parameters,
+        "num_sensors": len(table.ids),
+        "num_readings": run.engine.num_readings,
+        "readings_per_s": run.engine.num_readings / took_s if took_s > 0 else None,
+        **board.result(),
+    }
+    if out is not None:
+        (out / SCORES_FILE).write_bytes(to_json(document))
+    return document
+
+
+def to_json(document: Mapping[str, object]) -> bytes:
+    """What scores.json holds, as it stands in the file."""
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A replay that is ready to start."""
+
+    engine: ReplayEngine
+    replay: Callable[[Callable[[Judged], None], Watcher], None]
+
+
+def _prepare(plan: Plan, table: Table, candidate: Candidate) -> _Run:
+    start_ns = None if plan.test_start is None else parse_start_ns(plan.test_start, table.grid_times_ns)
+    names = tuple(dict.fromkeys((*plan.baselines, SEASONAL)))
+    is_grid = table.is_grid and not plan.only_at_readings
+    cadence_ns = plan.cadence_ns
+    if is_grid:
+        if cadence_ns is not None:
+            raise ConfigError("--cadence: on a grid it is the grid's step; leave it out, or add --only-at-readings")
+        cadence_ns = table.step_ns
+    policy = RouterPolicy(cadence_ns=cadence_ns, timezone=plan.timezone)
+    if is_grid:
+        rows = grid_history(table, plan.choice)
+        engine = ReplayEngine(candidate.model, rows.sensors, plan.horizon, policy, candidate.device)
+
+        def replay_rows(judge: Callable[[Judged], None], watcher: Watcher) -> None:
+            watcher.expect(len(rows.times_ns))
+            origins = grid_origins(rows.times_ns, rows.step_ns, plan.horizon, start_ns)
+            baselines = GridBaselines(rows, plan.horizon, names)
+            replay_grid(rows, origins, engine, baselines, Listener(judge, watcher.advance))
+
+        return _Run(engine, replay_rows)
+    arrivals = arrival_history(table, plan.choice)
+    engine = ReplayEngine(candidate.model, arrivals.sensors, plan.horizon, policy, candidate.device)
+
+    def replay_readings(judge: Callable[[Judged], None], watcher: Watcher) -> None:
+        watcher.expect(len(arrivals.times_ns))
+        baselines = ArrivalBaselines(arrivals, plan.horizon, names)
+        replay_arrivals(arrivals, start_ns, engine, baselines, Listener(judge, watcher.advance))
+
+    return _Run(engine, replay_readings)
+
+
+def _forecast_file(out: Path | None, model: str, table: Table) -> AbstractContextManager[ForecastFile | None]:
+    return nullcontext() if out is None else ForecastFile(out / FORECASTS_FILE, model, table.ids)

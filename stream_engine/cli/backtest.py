@@ -1,0 +1,94 @@
+"""`stream-engine backtest`: history through the live engine, scored against simple baselines."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from recurrent_core.weights import load_model
+from stream_engine.backtest.baselines import BASELINES, check_names
+from stream_engine.backtest.history import Choice
+from stream_engine.backtest.report import remarks, score_table
+from stream_engine.backtest.run import FORECASTS_FILE, SCORES_FILE, Candidate, Plan, Watcher, run_backtest, to_json
+from stream_engine.cli.data_options import condition, duration_ns, timezone
+from stream_engine.cli.progress import shown_progress
+from stream_engine.stepper import choose_device
+
+
+def candidate(model: str, device: str) -> Candidate:
+    """The model of that name or folder, on that device."""
+    artifact = load_model(model)
+    return Candidate(artifact, choose_device(device), sum(tensor.numel() for tensor in artifact.tensors.values()))
+
+
+def backtest(  # noqa: PLR0913 (one argument per option)
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="history: CSV, Parquet or NPZ; long (unique_id, ds, y) or wide (time, then a column per sensor)"
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="the model: its name or its folder")] = "default",
+    horizon: Annotated[int, typer.Option(min=1, help="leads 1 to this many are forecast and scored")] = 12,
+    test_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            help="first origin that is scored, a time (RFC 3339) or a row number; all before it warms the state",
+        ),
+    ] = None,
+    baselines: Annotated[str, typer.Option(help="scored on the same cells, by commas; none for none")] = ",".join(
+        BASELINES
+    ),
+    channel: Annotated[str | None, typer.Option(help="which column, where there are several, such as speed")] = None,
+    mask_zeros: Annotated[bool, typer.Option("--mask-zeros", help="0 means no reading, in inputs and scores")] = False,
+    valid_where: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="a reading counts only where this holds: 'count > 0'")
+    ] = None,
+    only_at_readings: Annotated[
+        bool,
+        typer.Option(
+            "--only-at-readings",
+            help="replay in order of arrival and score each forecast that the live engine would have sent",
+        ),
+    ] = False,
+    cadence: Annotated[
+        str | None, typer.Option(help="from reading to reading, such as 5m, where the data is no grid")
+    ] = None,
+    zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help=f"folder for {SCORES_FILE} and {FORECASTS_FILE}, made where missing")
+    ] = None,
+    is_json: Annotated[bool, typer.Option("--json", help=f"print what {SCORES_FILE} holds, and nothing else")] = False,
+) -> None:
+    """Replay history through the live engine and score its forecasts.
+
+    The forecast from origin t is scored against t+h only once t+h has arrived, so nothing is learned from the future:
+
+        stream-engine backtest metr_la.csv --mask-zeros --test-start 2012-06-04T10:10:00Z --out scores/
+    """
+    names = [] if baselines.strip() in ("", "none") else [name.strip() for name in baselines.split(",")]
+    plan = Plan(
+        path=data,
+        choice=Choice(channel, mask_zeros, condition(valid_where)),
+        horizon=horizon,
+        test_start=test_start,
+        baselines=check_names(names),
+        only_at_readings=only_at_readings,
+        cadence_ns=duration_ns("--cadence", cadence),
+        timezone=timezone(zone),
+    )
+    judged = candidate(model, device)
+    with shown_progress("backtest", is_shown=not is_json) as bar:
+        document = run_backtest(plan, judged, out, Watcher(bar.expect, bar.advance))
+    if is_json:
+        typer.echo(to_json(document), nl=False)
+        return
+    console = Console()
+    console.print(score_table(document))
+    for remark in remarks(document):
+        console.print(remark, highlight=False)
+    if out is not None:
+        console.print(f"written: {out / SCORES_FILE}, {out / FORECASTS_FILE}", highlight=False)
