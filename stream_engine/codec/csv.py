@@ -136,7 +136,7 @@ def _time(cell: str) -> int | float | str | None:
     """A time as sent: a number where the cell holds one, None where it is empty."""
     if not cell:
         return None
-    if len(cell) < 20 and cell.removeprefix("-").isdecimal():
+    if len(cell) <= 20 and cell.removeprefix("-").isdecimal():
         return int(cell)
     number = _number(cell)
     return cell if number is None else number
