@@ -6,7 +6,7 @@ Options pass through to the client under either spelling, `security.protocol` (J
 `security_protocol` (kafka-python); a few that differ more are translated. I import no client.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,7 +19,7 @@ from connectors.errors import (
     StaleEpochError,
     nearest_names,
 )
-from connectors.records import Bounds, Partition, Position
+from connectors.records import Bounds, Headers, Partition, Position
 
 OptionValue = str | int | float | bool
 
@@ -208,3 +208,8 @@ def beyond_end(partition: Partition, position: Position, bounds: Bounds) -> Posi
         f"{partition}: position {position} lies beyond the log's end {bounds.latest}: the topic was recreated "
         "or truncated; start with a new group, or reset the group's offsets"
     )
+
+
+def plain_headers(rows: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> list[Headers | None]:
+    """Headers of a batch with b"" for Kafka's null values, which a sink could not send on."""
+    return [[(name, text or b"") for name, text in headers] if headers else None for headers in rows]

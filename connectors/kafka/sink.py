@@ -82,7 +82,8 @@ class KafkaSink(Sink):
                 note(
                     send(
                         topic,
-                        value,
+                        # kafka-python refuses a record that has neither; Kafka does not
+                        b"" if value is None and key is None else value,
                         key,
                         list(headers),
                         None,

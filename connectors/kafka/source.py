@@ -25,6 +25,7 @@ from connectors.kafka_settings import (
     fell_silent,
     missing_topic,
     not_ours,
+    plain_headers,
     require_group,
     unreachable,
 )
@@ -362,6 +363,6 @@ def _as_batch(partition: Partition, records: Sequence[Any], next_position: Posit
         timestamps_ns=np.where(times < 0, -1, times * 1_000_000),
         keys=keys,
         values=values,
-        headers=headers if any(headers) else None,
+        headers=plain_headers(headers) if any(headers) else None,
         next_position=next_position,
     )

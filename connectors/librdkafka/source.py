@@ -20,12 +20,13 @@ from connectors.kafka_settings import (
     fell_silent,
     missing_topic,
     not_ours,
+    plain_headers,
     refused,
     require_group,
     unreachable,
 )
 from connectors.librdkafka.client import Admin, Faults, make, translated
-from connectors.records import Bounds, Headers, Partition, Polled, Position, RecordBatch
+from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
 from connectors.retry import Backoff, Deadline, Silence
 
 ASK_TIMEOUT_S = 30.0
@@ -370,13 +371,13 @@ def _checked(found: Sequence[TopicPartition]) -> Sequence[TopicPartition]:
 def _as_batch(partition: Partition, messages: Sequence[Any], next_position: Position) -> RecordBatch:
     num_records = len(messages)
     times = np.fromiter((message.timestamp()[1] for message in messages), np.int64, num_records)
-    headers: list[Headers | None] = [message.headers() for message in messages]
+    headers = [message.headers() for message in messages]
     return RecordBatch(
         partition=partition,
         offsets=np.fromiter((message.offset() for message in messages), np.int64, num_records),
         timestamps_ns=np.where(times < 0, -1, times * 1_000_000),
         keys=[message.key() for message in messages],
         values=[message.value() for message in messages],
-        headers=headers if any(headers) else None,
+        headers=plain_headers(headers) if any(headers) else None,
         next_position=next_position,
     )

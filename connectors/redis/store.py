@@ -1,0 +1,291 @@
+"""A StateStore in Redis: a cache of the fold, in which a save is one atomic, fenced step.
+
+A save writes the changed shards under a new generation's names, then one script checks the epoch and lets the
+head point at them (`scripts.py`); the old values are removed after. What a crashed save leaves is named in the garbage
+set before it is written, and removed at the next acquire. I know nothing of what the bytes mean.
+"""
+
+import contextlib
+import functools
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import redis
+from redis import exceptions as faults
+from redis.backoff import NoBackoff
+from redis.connection import PythonRespSerializer
+from redis.retry import Retry as RedisRetry
+
+from connectors.contracts import StateStore
+from connectors.errors import (
+    AddressError,
+    ConnectorConfigError,
+    ConnectorError,
+    ServerUnavailableError,
+    StaleEpochError,
+)
+from connectors.records import Epoch, Partition, StateBlob, StateWrite, StoredPartition
+from connectors.redis import scripts
+from connectors.redis.settings import RedisSettings
+from connectors.retry import Deadline, Retry
+
+PIPELINE_BYTES = 16 << 20
+PACKER_CUTOFF_BYTES = 6000
+LOAD_AT_ONCE = 64
+
+T = TypeVar("T")
+
+_WAYS_OUT = (
+    (faults.BusyLoadingError, "is still loading its data", "wait until it has"),
+    (faults.ReadOnlyError, "is a read-only replica", "give the address of the primary"),
+    (faults.OutOfMemoryError, "is out of memory", "raise its maxmemory, or give it fewer engines to hold"),
+    (faults.TimeoutError, "did not answer in time", "look at its load and at the network"),
+    (faults.ConnectionError, "cannot be reached", "start it, or correct the address"),
+)
+_REFUSALS = (faults.AuthenticationError, faults.AuthorizationError, faults.NoPermissionError)
+
+
+class RedisStore(StateStore):
+    """Owned by the engine's thread, from `open` to `close`."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._settings = settings
+        self._client: Any = None
+        self._acquire: Any = None
+        self._flip: Any = None
+        self._generations: dict[Partition, dict[int, str]] = {}
+
+    def open(self, timeout_s: float) -> None:
+        """Connect; a server that still loads its data is waited for."""
+        settings = self._settings
+        patient = Retry((ServerUnavailableError,))
+        probe = self._connected(max(0.1, timeout_s))
+        try:
+            patient.call(lambda: self._ask(probe.ping), Deadline.after(timeout_s))
+        finally:
+            probe.close()
+        self._client = self._connected(settings.timeout_s)
+        self._acquire = self._client.register_script(scripts.ACQUIRE)
+        self._flip = self._client.register_script(scripts.FLIP)
+
+    def _connected(self, timeout_s: float) -> Any:
+        """A client that connects when it is first used; after a broken connection it tries once more."""
+        settings = self._settings
+        try:
+            return redis.Redis.from_url(
+                settings.url,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=RedisRetry(NoBackoff(), 1, supported_errors=(faults.ConnectionError,)),
+                command_packer=PythonRespSerializer(PACKER_CUTOFF_BYTES, _as_bytes),
+            )
+        except (ValueError, TypeError) as error:
+            raise AddressError(f"{settings.address}: an option of the URL cannot be read ({error})") from error
+
+    def acquire(self, partition: Partition) -> StoredPartition:
+        """Take ownership: raise the epoch, then remove what crashed saves have left."""
+        base = self._settings.base_key(partition)
+        token = secrets.token_hex(8)
+        self._ask(lambda: self._open_client().sadd(self._settings.index_key, _index_name(partition)))
+        answer = self._ask(lambda: self._acquire(keys=[f"{base}:head", f"{base}:garbage"], args=[token]))
+        head = dict(zip(answer[0][::2], answer[0][1::2], strict=True))
+        generations = _generations(head)
+        self._generations[partition] = generations
+        living = {_shard_key(base, number, generation).encode() for number, generation in generations.items()}
+        self._remove(base, [name for name in answer[1] if name not in living])
+        return StoredPartition(head.get(b"meta"), tuple(sorted(generations)), _epoch(head))
+
+    def look(self, partition: Partition) -> StoredPartition | None:
+        """What is stored, without taking it."""
+        head = self._head(partition)
+        if b"meta" not in head:
+            return None
+        return StoredPartition(head[b"meta"], tuple(sorted(_generations(head))), _epoch(head))
+
+    def _head(self, partition: Partition) -> dict[bytes, bytes]:
+        key = f"{self._settings.base_key(partition)}:head"
+        head: dict[bytes, bytes] = self._ask(lambda: self._open_client().hgetall(key))
+        return head
+
+    def load(self, partition: Partition, shards: Sequence[int]) -> list[StateBlob | None]:
+        """The shards' bytes; for a partition that is not ours, all of one save even if another is going on."""
+        generations = self._generations.get(partition)
+        if generations is not None:
+            return self._values(partition, shards, generations)
+        generations = _generations(self._head(partition))
+        while True:
+            values = self._values(partition, shards, generations)
+            before, generations = generations, _generations(self._head(partition))
+            if generations == before or all(
+                value is not None for number, value in zip(shards, values, strict=True) if number in before
+            ):
+                return values
+
+    def _values(self, partition: Partition, shards: Sequence[int], generations: Mapping[int, str]) -> list[Any]:
+        base = self._settings.base_key(partition)
+        keys = {number: _shard_key(base, number, generations[number]) for number in shards if number in generations}
+        found: dict[int, StateBlob | None] = {}
+        for numbers in _slices(list(keys), LOAD_AT_ONCE):
+            values = self._ask(functools.partial(self._open_client().mget, [keys[number] for number in numbers]))
+            found.update(zip(numbers, values, strict=True))
+        return [found.get(number) for number in shards]
+
+    def save(self, partition: Partition, epoch: Epoch, write: StateWrite) -> None:
+        """Write one checkpoint: new values first, then the flip, then the old values go."""
+        base = self._settings.base_key(partition)
+        generation = f"{epoch.counter}.{secrets.token_hex(6)}"
+        values = {_shard_key(base, number, generation): blob for number, blob in write.shards.items()}
+        generations = self._generations.pop(partition, None)
+        try:
+            self._write_values(base, values)
+            numbers = [str(number) for number in write.shards]
+            owner = [base, epoch.counter, epoch.token, generation, write.meta, int(write.is_full)]
+            removable = self._ask(lambda: self._flip(keys=[f"{base}:head", f"{base}:garbage"], args=[*owner, *numbers]))
+        except ServerUnavailableError:
+            self._remove_quietly(base)
+            raise
+        if removable is None:
+            self._remove(base, [name.encode() for name in values])
+            raise StaleEpochError(
+                f"{partition}: nothing was saved in {self._settings.address}: the partition has had another owner "
+                f"since epoch {epoch.counter}, or the store was emptied; acquire it again, or let it go"
+            )
+        new = dict.fromkeys(write.shards, generation)
+        if generations is not None or write.is_full:
+            self._generations[partition] = new if write.is_full else {**(generations or {}), **new}
+        with contextlib.suppress(ServerUnavailableError):  # what stays now goes with the next save or acquire
+            self._remove(base, removable)
+
+    def _write_values(self, base: str, values: Mapping[str, StateBlob]) -> None:
+        client = self._open_client()
+        for names in _slices_by_bytes(values, PIPELINE_BYTES):
+            pipeline = client.pipeline(transaction=False)
+            pipeline.sadd(f"{base}:garbage", *names)
+            for name in names:
+                pipeline.set(name, values[name])
+            self._ask(pipeline.execute)
+
+    def _remove_quietly(self, base: str) -> None:
+        """After a failed save: remove what the head does not name, if that can be done now."""
+        client = self._open_client()
+        with contextlib.suppress(ServerUnavailableError):
+            names = self._ask(lambda: client.smembers(f"{base}:garbage"))
+            head = self._ask(lambda: client.hgetall(f"{base}:head"))
+            living = {_shard_key(base, number, one).encode() for number, one in _generations(head).items()}
+            self._remove(base, [name for name in names if name not in living])
+
+    def _remove(self, base: str, names: Sequence[bytes]) -> None:
+        client = self._open_client()
+        for some in _slices(names, 1000):
+            pipeline = client.pipeline(transaction=False)
+            pipeline.unlink(*some)
+            pipeline.srem(f"{base}:garbage", *some)
+            self._ask(pipeline.execute)
+
+    def partitions(self) -> list[Partition]:
+        """Every partition with a saved meta."""
+        client = self._open_client()
+        names: Iterable[bytes] = self._ask(lambda: client.smembers(self._settings.index_key))
+        known = sorted(_partition(name) for name in names)
+        return [partition for partition in known if b"meta" in self._head(partition)]
+
+    def warnings(self) -> list[str]:
+        """An eviction policy that may throw state away; a cache needs no persistence."""
+        try:
+            memory = self._ask(lambda: self._open_client().info("memory"))
+        except ConnectorConfigError:
+            return [
+                f"{self._settings.address}: this user may not run INFO, so its eviction policy is not known; "
+                "allow it (ACL SETUSER … +info), or make sure that maxmemory-policy is noeviction"
+            ]
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if policy == "noeviction":
+            return []
+        return [
+            f"{self._settings.address} has maxmemory-policy {policy}: it may throw state away, which is then rebuilt "
+            "from the log; run CONFIG SET maxmemory-policy noeviction"
+        ]
+
+    def close(self) -> None:
+        """Free everything."""
+        client, self._client = self._client, None
+        self._generations = {}
+        if client is not None:
+            client.close()
+
+    def _ask(self, action: Callable[[], T]) -> T:
+        """The server's answer, its faults turned into ours."""
+        try:
+            return action()
+        except faults.RedisError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: faults.RedisError) -> ConnectorError:
+        where = self._settings.address
+        if isinstance(error, _REFUSALS):
+            return ConnectorConfigError(
+                f"{where} refused us ({type(error).__name__}); check user and password in the URL and the user's ACL"
+            )
+        for fault, what, way_out in _WAYS_OUT:
+            if isinstance(error, fault):
+                return ServerUnavailableError(f"the store {where} {what}; {way_out}")
+        if "OOM" in str(error):
+            return ServerUnavailableError(f"the store {where} {_WAYS_OUT[2][1]}; {_WAYS_OUT[2][2]}")
+        return ServerUnavailableError(f"the store {where} answered {_first_words(error)!r}; look at its log")
+
+    def _open_client(self) -> Any:
+        if self._client is None:
+            raise RuntimeError(f"{self._settings.address} is not open; call open() first")
+        return self._client
+
+
+def _as_bytes(value: object) -> bytes | memoryview:
+    """What redis-py's packer needs of each argument."""
+    if isinstance(value, bytes | memoryview):
+        return value
+    return str(value).encode()
+
+
+def _first_words(error: Exception) -> str:
+    """An error's text without arguments that may hold stored bytes."""
+    return str(error)[:80]
+
+
+def _shard_key(base: str, number: int, generation: str) -> str:
+    return f"{base}:{number}:{generation}"
+
+
+def _generations(head: Mapping[bytes, bytes]) -> dict[int, str]:
+    return {int(field[1:]): value.decode() for field, value in head.items() if field[:1] == b"s"}
+
+
+def _epoch(head: Mapping[bytes, bytes]) -> Epoch:
+    return Epoch(int(head[b"counter"]), head[b"token"].decode())
+
+
+def _index_name(partition: Partition) -> str:
+    return f"{partition.number}:{partition.topic}"
+
+
+def _partition(name: bytes) -> Partition:
+    number, _, topic = name.decode().partition(":")
+    return Partition(topic, int(number))
+
+
+def _slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), most):
+        yield items[first : first + most]
+
+
+def _slices_by_bytes(values: Mapping[str, StateBlob], most_bytes: int) -> Iterator[list[str]]:
+    some: list[str] = []
+    num_bytes = 0
+    for name, blob in values.items():
+        some.append(name)
+        num_bytes += len(blob)
+        if num_bytes >= most_bytes:
+            yield some
+            some, num_bytes = [], 0
+    if some:
+        yield some
