@@ -170,7 +170,7 @@ def test_files_that_cannot_be_read(tmp_path):
             load_config(path, {}, {})
     for name, content in (("binary", b"\xff\xfe"), ("huge", b"# \n" * 400_000)):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ConfigError, match="UTF-8|right file"):
+        with pytest.raises(ConfigError, match=r"UTF-8|right file"):
             load_config(tmp_path / name, {}, {})
 
 
