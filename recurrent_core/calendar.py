@@ -22,6 +22,8 @@ NUM_DAY_ROWS = 5
 """Rows of the day calendar: last visit A, profile C, weekday and weekend profile D0 and D1, packed counts."""
 NUM_WEEK_ROWS = 3
 """Rows of the week calendar: deviation from C by hour, last week's value, count."""
+LEAST_SHARE = 1e-6
+"""A place is known to a calendar if cells it has seen have at least this share in it."""
 NUM_MEMORIES = 5
 """Memories read: A last visit, C profile, D the class of day's, W = C + deviation by hour of week, L last week."""
 
@@ -53,7 +55,7 @@ class Places:
     Attributes:
         day_cells, week_cells: [batch, 2 * moments] int64, the cells before, then the cells after each moment.
         day_shares, week_shares: [batch, 2 * moments], their weights, each pair summing to 1.
-        is_weekend: [batch, moments] bool.
+        is_weekend: [batch, moments] float32, 1 on Saturdays and Sundays, else 0.
     """
 
     day_cells: Tensor
@@ -87,24 +89,37 @@ def _width(stretch: Tensor, num_cells: int) -> Tensor:
 
 
 def _split(position: Tensor, width: Tensor, is_coarse: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
-    """Cells before and after each position and their shares, [batch, 2 * moments] each."""
-    steps = position / width[:, None]
-    steps = torch.where(is_coarse[:, None], torch.floor(steps + 0.5), steps)
+    """Cells before and after each position and their shares, [batch, 2 * moments] each; width, is_coarse: [batch, 1]."""
+    steps = position / width
+    steps = torch.lerp(steps, torch.floor(steps + 0.5), is_coarse)
     before = torch.floor(steps)
-    share = (steps - before).float()
-    cells = torch.remainder(torch.cat([before, before + 1.0], dim=1) * width[:, None], num_cells)
-    return cells.long(), torch.cat([1.0 - share, share], dim=1)
+    share = steps - before
+    cells = torch.cat([before, before + 1.0], dim=1) * width
+    return _turn(cells, num_cells).long(), torch.cat([1.0 - share, share], dim=1)
+
+
+def _turn(position: Tensor, length: float) -> Tensor:
+    """The position within one turn, [0, length); much faster than torch.remainder."""
+    return position - length * torch.floor(position / length)
 
 
 def places(at: Clock, ticks: Tensor, num_day_cells: int, num_week_cells: int) -> Places:
-    """Where the moments `ticks` after the clock's stand; ticks: [batch or 1, moments] float64."""
-    second = torch.remainder(at.second_of_week[:, None] + ticks * at.cadence_s[:, None], WEEK_S)
-    day_position = torch.remainder(second, at.day_period_s[:, None]) * (num_day_cells / at.day_period_s)[:, None]
-    day_cells, day_shares = _split(day_position, at.day_width, at.is_day_coarse, num_day_cells)
-    week_cells, week_shares = _split(
-        second * (num_week_cells / WEEK_S), at.week_width, at.is_week_coarse, num_week_cells
+    """Where the moments `ticks` after the clock's stand; ticks: [batch or 1, moments] float32.
+
+    Seconds are float32 here, off by a thirtieth of a second at most.
+    """
+    second = _turn(at.second_of_week.float()[:, None] + ticks * at.cadence_s.float()[:, None], WEEK_S)
+    day_position = _turn(second / (at.day_period_s / num_day_cells).float()[:, None], num_day_cells)
+    day_cells, day_shares = _split(
+        day_position, at.day_width.float()[:, None], at.is_day_coarse.float()[:, None], num_day_cells
     )
-    return Places(day_cells, week_cells, day_shares, week_shares, second >= 5 * DAY_S)
+    week_cells, week_shares = _split(
+        second / (WEEK_S / num_week_cells),
+        at.week_width.float()[:, None],
+        at.is_week_coarse.float()[:, None],
+        num_week_cells,
+    )
+    return Places(day_cells, week_cells, day_shares, week_shares, (second >= 5 * DAY_S).float())
 
 
 def read(day: Tensor, week: Tensor, level: Tensor, where: Places) -> tuple[Tensor, Tensor]:
@@ -115,30 +130,31 @@ def read(day: Tensor, week: Tensor, level: Tensor, where: Places) -> tuple[Tenso
     Args:
         day: [batch, NUM_DAY_ROWS, day_cells]; week: [batch, NUM_WEEK_ROWS, week_cells]; level: [batch].
     Returns:
-        memories: [batch, NUM_MEMORIES, moments]; is_known: [batch, moments] bool, the profile has seen the place.
+        memories: [batch, NUM_MEMORIES, moments]; is_known: [batch, moments] float32, 1 where the profile has seen
+        the place, 0 elsewhere.
     """
-    batch, num_places = where.day_cells.shape
+    half = where.is_weekend.shape[1]
     cells = day.gather(2, where.day_cells[:, None].expand(-1, NUM_DAY_ROWS, -1))
-    weekends = torch.floor(cells[:, 4] / CLASS_COUNT_BASE)
+    count = cells[:, 4]
+    weekends = torch.floor(count / CLASS_COUNT_BASE)
     is_weekend = where.is_weekend.repeat(1, 2)
-    class_count = torch.where(is_weekend, weekends, cells[:, 4] - CLASS_COUNT_BASE * weekends)
-    of_class = torch.where(is_weekend, cells[:, 3], cells[:, 2])
-    of_class = torch.where(class_count > 0, of_class, cells[:, 1])
-    shares = where.day_shares * (cells[:, 4] > 0)
-    columns = torch.stack([cells[:, 0], cells[:, 1], of_class, torch.ones_like(of_class)], dim=1) * shares[:, None]
-    sums = columns.view(batch, 4, 2, num_places // 2).sum(dim=2)
-    is_known = sums[:, 3] > 0
-    by_day = torch.where(is_known[:, None], sums[:, :3] / sums[:, 3:].clamp(min=1e-6), level[:, None, None])
+    class_count = torch.lerp(count - CLASS_COUNT_BASE * weekends, weekends, is_weekend)
+    of_class = torch.lerp(cells[:, 2], cells[:, 3], is_weekend)
+    of_class = torch.lerp(cells[:, 1], of_class, class_count.clamp(max=1.0))
+    shares = where.day_shares * count.clamp(max=1.0)
+    columns = torch.cat([cells[:, :2], of_class[:, None], torch.ones_like(count)[:, None]], dim=1) * shares[:, None]
+    sums = columns[..., :half] + columns[..., half:]
+    is_known = (sums[:, 3] > LEAST_SHARE).float()
+    by_day = torch.lerp(level[:, None, None], sums[:, :3] / sums[:, 3:].clamp(min=LEAST_SHARE), is_known[:, None])
 
     hours = week.gather(2, where.week_cells[:, None].expand(-1, NUM_WEEK_ROWS, -1))
-    shares = where.week_shares * (hours[:, 2] > 0)
-    columns = torch.stack([hours[:, 0], hours[:, 1], torch.ones_like(shares)], dim=1) * shares[:, None]
-    sums = columns.view(batch, 3, 2, num_places // 2).sum(dim=2)
-    is_hour_known = sums[:, 2] > 0
-    by_week = sums[:, :2] / sums[:, 2:].clamp(min=1e-6)
-    with_hour = by_day[:, 1] + torch.where(is_hour_known, by_week[:, 0], 0.0)
-    last_week = torch.where(is_hour_known, by_week[:, 1], by_day[:, 2])
-    return torch.cat([by_day, with_hour[:, None], last_week[:, None]], dim=1), is_known
+    shares = where.week_shares * hours[:, 2].clamp(max=1.0)
+    columns = torch.cat([hours[:, :2], torch.ones_like(shares)[:, None]], dim=1) * shares[:, None]
+    sums = columns[..., :half] + columns[..., half:]
+    is_hour_known = (sums[:, 2:] > LEAST_SHARE).float()
+    without_hour = torch.cat([torch.zeros_like(by_day[:, :1]), by_day[:, 2:]], dim=1)
+    by_week = torch.lerp(without_hour, sums[:, :2] / sums[:, 2:].clamp(min=LEAST_SHARE), is_hour_known)
+    return torch.cat([by_day, by_day[:, 1:2] + by_week[:, :1], by_week[:, 1:]], dim=1), is_known
 
 
 def visit(visits: Tensor, cell: Tensor, values: Tensor, is_same: Tensor, is_coarse: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,17 +169,15 @@ def visit(visits: Tensor, cell: Tensor, values: Tensor, is_same: Tensor, is_coar
     Returns:
         the new visits, and the one to write, [batch, 2 + means]; its count is 0 where there is none.
     """
-    one = torch.ones_like(cell)
-    fresh = torch.cat([cell[:, None], one[:, None], values], dim=1)
+    fresh = torch.cat([cell[:, None], torch.ones_like(cell)[:, None], values], dim=1)
     current, before = visits[:, 0], visits[:, 1]
-    count = current[:, 1] + 1.0
-    means = current[:, 2:] + (values - current[:, 2:]) / count[:, None]
-    going_on = torch.cat([cell[:, None], count[:, None], means], dim=1)
-    same, coarse = is_same[:, None], is_coarse[:, None]
-    nothing = torch.zeros_like(fresh)
-    closed = torch.where(coarse, fresh, torch.where(same, nothing, before))
-    new_before = torch.where(coarse, nothing, torch.where(same, before, current))
-    new_current = torch.where(coarse, nothing, torch.where(same, going_on, fresh))
+    count = current[:, 1:2] + 1.0
+    means = current[:, 2:] + (values - current[:, 2:]) / count
+    going_on = torch.cat([cell[:, None], count, means], dim=1)
+    same, fine = is_same.float()[:, None], 1.0 - is_coarse.float()[:, None]
+    closed = torch.lerp(fresh, before * (1.0 - same), fine)
+    new_before = torch.lerp(current, before, same) * fine
+    new_current = torch.lerp(fresh, going_on, same) * fine
     return torch.stack([new_current, new_before], dim=1), closed
 
 
@@ -197,8 +211,8 @@ def write_week(cells: Tensor, mean: Tensor, deviation: Tensor, week_rate: float)
 
 def cells_of(at: Clock, num_day_cells: int, num_week_cells: int) -> tuple[Tensor, Tensor, Tensor]:
     """The cells a reading is written to: day cell and week cell, [batch] float32, and whether it is weekend."""
-    day_position = torch.remainder(at.second_of_week, at.day_period_s) * (num_day_cells / at.day_period_s)
+    day_position = torch.remainder(at.second_of_week, at.day_period_s) / (at.day_period_s / num_day_cells)
     day_cell = torch.remainder(torch.floor(day_position / at.day_width + 0.5) * at.day_width, num_day_cells)
-    week_position = at.second_of_week * (num_week_cells / WEEK_S)
+    week_position = at.second_of_week / (WEEK_S / num_week_cells)
     week_cell = torch.remainder(torch.floor(week_position / at.week_width + 0.5) * at.week_width, num_week_cells)
     return day_cell.float(), week_cell.float(), at.second_of_week >= 5 * DAY_S

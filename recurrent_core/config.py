@@ -45,7 +45,7 @@ class ElinformerConfig:
     ridge_start: float = 30.0
     residual_rate: float = 0.002
     error_rate: float = 0.0125
-    mix_power: float = 10.0
+    mix_power: int = 10
     warm_up_readings: int = 30
     drift_ratio: float = 2.5
 

@@ -42,9 +42,9 @@ def learn_offsets(offsets: Tensor, counts: Tensor, error: Tensor, expected: Tens
         offsets: [batch, 2, knots], lower and upper side.
         counts: [batch, knots] truths so far.
         error: [batch, knots], truth minus forecast; expected: [batch, knots], the mean |error| expected at its origin.
-        is_arrived: [batch, knots] bool.
+        is_arrived: [batch, knots] float32, 0 or 1.
     """
     below_above = torch.stack([-error, error], dim=1)
-    is_miss = (below_above > widths(expected, offsets)).to(offsets.dtype)
-    gain = torch.where(is_arrived, (0.5 / (counts + 20.0)).clamp(min=0.01), 0.0)
+    is_miss = (below_above > widths(expected, offsets)).float()
+    gain = (0.5 / (counts + 20.0)).clamp(min=0.01) * is_arrived
     return (offsets + gain[:, None] * (is_miss - MISS_RATE)).clamp(-MAX_OFFSET, MAX_OFFSET)

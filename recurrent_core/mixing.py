@@ -33,6 +33,12 @@ def knot_table(device: torch.device) -> Tensor:
     return table.to(device)
 
 
+@cache
+def knot_leads(device: torch.device) -> Tensor:
+    """The KNOTS as a tensor, [knots] int64."""
+    return torch.tensor(KNOTS, device=device)
+
+
 def at_leads(knot_values: Tensor, leads: Tensor) -> Tensor:
     """Values given at the knots, read at the leads (those past the longest knot as at it).
 
@@ -53,14 +59,14 @@ def learn_errors(errors: Tensor, counts: Tensor, arrived: Tensor, is_arrived: Te
 
     Args:
         errors: [batch, readouts, knots]; counts: [batch, knots] truths so far, these included.
-        arrived: [batch, readouts, knots], sizes of the errors just seen; is_arrived: [batch, knots] bool.
+        arrived: [batch, readouts, knots], sizes of the errors just seen; is_arrived: [batch, knots] float32, 0 or 1.
         floor: least rate.
     """
-    rate = torch.where(is_arrived, (1.0 / counts.clamp(min=1.0)).clamp(min=floor), 0.0)
+    rate = (1.0 / counts.clamp(min=1.0)).clamp(min=floor) * is_arrived
     return errors + rate[:, None] * (arrived - errors)
 
 
-def weights(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor, power: float) -> Tensor:
+def weights(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor, power: int) -> Tensor:
     """The read-outs' weights at the knots, proportional to error ** -power, summing to 1 over the read-outs.
 
     Args:
@@ -71,8 +77,16 @@ def weights(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor, power:
     """
     n = counts.clamp(max=100.0)[:, None]
     expected = (n * errors + PRIOR_READINGS * scale[:, None, None] * prior[None, :, None]) / (n + PRIOR_READINGS)
-    relative = expected / expected.amin(dim=1, keepdim=True)
-    return torch.softmax(-power * relative.log(), dim=1)
+    earned = _power(expected.amin(dim=1, keepdim=True) / expected, power)
+    return earned / earned.sum(dim=1, keepdim=True)
+
+
+def _power(base: Tensor, exponent: int) -> Tensor:
+    """base ** exponent by squaring, several times as fast as torch.pow."""
+    if exponent == 1:
+        return base
+    root = _power(base, exponent // 2)
+    return root * root * base if exponent % 2 else root * root
 
 
 def learn_decay(
@@ -83,9 +97,9 @@ def learn_decay(
     Args:
         cross, square: [batch, memories, knots].
         now: [batch, memories], residuals at t in scales; then: [batch, memories, knots], those at t - knot.
-        is_arrived: [batch, knots] bool; rate: forgetting per pair.
+        is_arrived: [batch, knots] float32, 0 or 1; rate: forgetting per pair.
     """
-    seen = is_arrived[:, None].to(cross.dtype)
+    seen = is_arrived[:, None]
     keep = 1.0 - rate * seen
     return keep * cross + seen * now[..., None] * then, keep * square + seen * then.square()
 

@@ -43,7 +43,8 @@ def push(ring: Tensor, newest: Tensor, ticks: Tensor) -> Tensor:
     from_old = age - ticks[:, None]
     slope = ring[:, :1] - newest[:, None]
     filled = newest[:, None] + slope * (age / ticks[:, None])
-    return torch.where(from_old < 0, filled, ring.gather(1, from_old.clamp(min=0.0).long()))
+    is_new = (from_old < 0).float()
+    return torch.lerp(ring.gather(1, from_old.clamp(min=0.0).long()), filled, is_new)
 
 
 def towards(mean: Tensor, value: Tensor, rate: Tensor | float) -> Tensor:
@@ -64,6 +65,6 @@ def scale(step_sizes: Tensor, count: Tensor, anchor: Tensor, level: Tensor) -> T
         [batch], > 0.
     """
     size = anchor[:, 0].abs()
-    guess = torch.where(size > 0, 0.1 * size, torch.ones_like(size))
+    guess = 0.1 * size + (size == 0)
     floor = 1e-7 * (size + level.abs()) + 1e-30
     return step_sizes.mean(dim=1) + guess * torch.exp(-2.0 * (count - 1.0)) + floor

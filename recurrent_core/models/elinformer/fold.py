@@ -21,6 +21,8 @@ TICK_TURN = float(NUM_LEADS * 2**18)
 """Ticks are counted modulo this: exact in float32, a multiple of the journal's length."""
 MOST_TICKS = 1e6
 """Longer gaps are folded as this many ticks: everything with a tick in it has been forgotten by then."""
+DRIFT_RATES = (0.1, 0.005)
+"""Rates of the short and the long running error at lead 1."""
 CLIP = 20.0
 """Features and residuals are kept within ± this many scales."""
 
@@ -30,15 +32,15 @@ class Landing:
     """Where a reading lands in its slot; lives for one call.
 
     Attributes:
-        is_first: [batch] bool, the slot's first reading.
+        is_later: [batch] float32, 0 at the slot's first reading, else 1.
         ticks: [batch] float32 >= 1, ticks since the last reading.
         value: [batch] float32, relative to the anchor.
         residuals: [batch, memories], value minus each memory, before it learns of the value.
-        is_profile_known: [batch] bool, the profile had seen this time of day.
+        is_profile_known: [batch] float32, 1 where the profile had seen this time of day, else 0.
         clock: the batch's clock.
     """
 
-    is_first: Tensor
+    is_later: Tensor
     ticks: Tensor
     value: Tensor
     residuals: Tensor
@@ -59,31 +61,30 @@ def fold(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> calendar.C
 
 def _land(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> Landing:
     """Place the reading in its slot: first value as anchor, ticks since the last, residuals of the memories."""
-    is_first = parts["count"] == 0
-    parts["anchor"].copy_(torch.where(is_first[:, None], scaling.split_anchor(arrival.value), parts["anchor"]))
+    is_later = parts["count"].clamp(max=1.0)
+    parts["anchor"].copy_(torch.lerp(scaling.split_anchor(arrival.value), parts["anchor"], is_later[:, None]))
     value = scaling.relative(arrival.value, parts["anchor"])
     ticks = torch.round(arrival.elapsed_s / arrival.cadence_s).clamp(1.0, MOST_TICKS).float()
     at = calendar.clock(arrival.second_of_week, arrival.cadence_s, config.day_cells, config.week_cells)
-    now = torch.zeros(1, 1, dtype=torch.float64, device=value.device)
-    where = calendar.places(at, now, config.day_cells, config.week_cells)
+    where = calendar.places(at, torch.zeros(1, 1, device=value.device), config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
-    return Landing(is_first, ticks, value, value[:, None] - memories[:, :, 0], is_known[:, 0], at)
+    return Landing(is_later, ticks, value, value[:, None] - memories[:, :, 0], is_known[:, 0], at)
 
 
 def _learn_scale(parts: Parts, landing: Landing, config: ElinformerConfig) -> None:
     """Ring, step sizes, level, smoothings, count and tick."""
-    value, is_first = landing.value, landing.is_first
-    parts["tick"].copy_(torch.remainder(parts["tick"] + torch.where(is_first, 0.0, landing.ticks), TICK_TURN))
+    value, is_later = landing.value, landing.is_later
+    parts["tick"].add_(is_later * landing.ticks).remainder_(TICK_TURN)
     parts["count"].add_(1.0)
     ring = scaling.push(parts["ring"], value, landing.ticks)
     steps = torch.stack([value - parts["ring"][:, 0], value - ring[:, NUM_LEADS]], dim=1).abs()
     parts["ring"].copy_(ring)
     count = parts["count"]
-    rate = torch.where(is_first, 0.0, (1.0 / (count - 1.0).clamp(min=1.0)).clamp(min=config.slow_rate))
+    rate = is_later * (1.0 / (count - 1.0).clamp(min=1.0)).clamp(min=config.slow_rate)
     parts["step_sizes"].copy_(scaling.towards(parts["step_sizes"], steps, rate[:, None]))
     parts["level"].copy_(scaling.towards(parts["level"], value, (1.0 / count).clamp(min=config.slow_rate)))
-    rates = torch.tensor(config.smoothing_rates, device=value.device)
-    parts["smooth"].copy_(scaling.towards(parts["smooth"], value[:, None], rates))
+    for place, rate_of_one in enumerate(config.smoothing_rates):
+        parts["smooth"][:, place].lerp_(value, rate_of_one)
 
 
 def journal_columns(journal: Tensor) -> dict[str, Tensor]:
@@ -94,11 +95,11 @@ def journal_columns(journal: Tensor) -> dict[str, Tensor]:
 
 def _learn_arrived(parts: Parts, landing: Landing, config: ElinformerConfig) -> None:
     """The truth for the origins that lie a knot back has arrived: errors of read-outs, mix and intervals."""
-    knots = torch.tensor(mixing.KNOTS, device=landing.value.device)
+    knots = mixing.knot_leads(landing.value.device)
     origin = torch.remainder(parts["tick"][:, None] - knots, TICK_TURN)
     rows = torch.remainder(origin, NUM_LEADS).long()
     journal = parts["journal"].gather(1, rows[..., None].expand(-1, -1, parts["journal"].shape[2]))
-    is_arrived = (journal[..., 0] == origin) & (parts["count"][:, None] > 1.0)
+    is_arrived = (journal[..., 0] == origin).float() * landing.is_later[:, None]
     noted = journal_columns(journal)
     scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
     parts["arrived"].add_(is_arrived).clamp_(max=1e4)
@@ -118,7 +119,7 @@ def _learn_arrived(parts: Parts, landing: Landing, config: ElinformerConfig) -> 
 
 def _readout_errors(parts: Parts, landing: Landing, noted: dict[str, Tensor]) -> Tensor:
     """Truth minus what each read-out said at the origins a knot back, [batch, readouts, knots]; see READOUTS."""
-    knots = torch.tensor(mixing.KNOTS, device=landing.value.device)
+    knots = mixing.knot_leads(landing.value.device)
     truth, residuals = landing.value[:, None, None], landing.residuals[..., None]
     raw = residuals[:, list(RAW_MEMORIES)].expand(-1, -1, len(knots))
     b = mixing.decay(parts["residual_cross"], parts["residual_square"])
@@ -150,9 +151,10 @@ def _learn_intervals(
         parts["mix_errors"][:, None], arrived, error.abs()[:, None], is_arrived, config.error_rate
     )
     parts["mix_errors"].copy_(learnt[:, 0])
-    rates = torch.tensor([0.1, 0.005], device=error.device)
-    rates = torch.where(is_arrived[:, :1], torch.maximum(rates, 1.0 / arrived[:, :1].clamp(min=1.0)), 0.0)
-    parts["drift"].copy_(scaling.towards(parts["drift"], error[:, :1].abs(), rates))
+    first_rate = 1.0 / arrived[:, 0].clamp(min=1.0)
+    for place, floor in enumerate(DRIFT_RATES):
+        rate = first_rate.clamp(min=floor) * is_arrived[:, 0]
+        parts["drift"][:, place].lerp_(error[:, 0].abs(), rate)
 
 
 def _learn_calendar(parts: Parts, landing: Landing, arrival: Arrival, config: ElinformerConfig) -> None:
@@ -177,7 +179,7 @@ def _learn_calendar(parts: Parts, landing: Landing, arrival: Arrival, config: El
         new = calendar.write_day(old, closed[slots, 2], was_weekend, config.profile_rate, config.class_rate)
         parts["day"][slots, :, cells] = new
 
-    deviation = torch.where(landing.is_profile_known, landing.residuals[:, 1], 0.0)
+    deviation = landing.is_profile_known * landing.residuals[:, 1]
     visits, closed = calendar.visit(
         parts["week_visits"],
         week_cell,
@@ -203,16 +205,16 @@ def _goes_on(visits: Tensor, cell: Tensor, elapsed_s: Tensor, cell_s: Tensor) ->
 def _learn_pairs(parts: Parts, landing: Landing, config: ElinformerConfig) -> None:
     """Age the waiting keys; write the oldest whose twelve values are in, and let go of those the ring has outlived."""
     age = parts["pair_age"]
-    age.copy_(torch.where(age > 0, age + landing.ticks[:, None], 0.0))
+    age.add_(age.clamp(max=1.0) * landing.ticks[:, None])
     parts["moments"][:, 0].mul_(torch.exp(-landing.ticks / config.moments_ticks))
-    is_due = (age > NUM_LEADS) & (age <= config.ring_ticks)
+    age.mul_(age <= config.ring_ticks)
+    is_due = age > NUM_LEADS
     is_due &= parts["count"][:, None] - parts["pair_count"] >= NUM_LEADS // 2
     slots = is_due.any(dim=1).nonzero()[:, 0]
     if len(slots):
-        pair = torch.where(is_due[slots], age[slots], 0.0).argmax(dim=1)
+        pair = (is_due[slots] * age[slots]).argmax(dim=1)
         _write_pair(parts, slots, pair)
         age[slots, pair] = 0.0
-    age.copy_(torch.where(age > config.ring_ticks, 0.0, age))
 
 
 def _write_pair(parts: Parts, slots: Tensor, pair: Tensor) -> None:
@@ -229,7 +231,7 @@ def _write_pair(parts: Parts, slots: Tensor, pair: Tensor) -> None:
     origin = torch.remainder(parts["tick"][slots] - back, TICK_TURN)
     journal = parts["journal"][slots, torch.remainder(origin, NUM_LEADS).long()]
     is_noted = journal[:, 0] == origin
-    knots = torch.tensor(mixing.KNOTS, device=slots.device)
+    knots = mixing.knot_leads(slots.device)
     miss = (path[:, knots] - journal_columns(journal)["ridge"]).abs() / scale[:, None]
     usual = parts["pair_error"][slots]
     error = torch.where(is_noted, miss.clamp(max=CLIP).mean(dim=1), usual)

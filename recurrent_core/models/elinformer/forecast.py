@@ -48,7 +48,7 @@ class Origin:
 
     Attributes:
         clock: the clock of the slots' last readings.
-        gap: [batch, 1] float64, ticks from the last reading to the origin; None at a reading.
+        gap: [batch, 1] float32, at most 1e6, ticks from the last reading to the origin; None at a reading.
     """
 
     clock: calendar.Clock
@@ -64,13 +64,13 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     """
     device = parts["count"].device
     num_leads = max(horizon, NUM_LEADS)
-    lead = torch.arange(1, num_leads + 1, dtype=torch.float64, device=device)[None]
+    lead = torch.arange(1, num_leads + 1, dtype=torch.float32, device=device)[None]
     if origin.gap is None:
         moments_of, leads = lead, lead.long()
     else:
         batch = len(origin.gap)
         moments_of = torch.cat([lead[:, :NUM_LEADS].expand(batch, -1), origin.gap + lead], dim=1)
-        leads = (torch.round(origin.gap).clamp(1.0, 1e6) + lead).long()
+        leads = (torch.round(origin.gap).clamp(min=1.0) + lead).long()
     where = calendar.places(origin.clock, moments_of, config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
     scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
@@ -79,25 +79,30 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     ahead = memories[:, :, :NUM_LEADS] - newest[..., None]
     key = _key(parts, ahead, residuals, origin.clock, scale)
     increments = _read_moments(parts, key, config) * scale[:, None, None]
+    ridge, affine = (newest[:, None] + increments).unbind(dim=1)
 
     far = memories[:, :, -num_leads:] - newest[..., None]
-    outs = _readouts(parts, far, ahead[:, BY_CLASS, -1:], increments, residuals, leads)
+    b = mixing.at_leads(mixing.decay(parts["residual_cross"], parts["residual_square"]), leads)
+    is_far = origin.gap is not None or num_leads > NUM_LEADS
+    if is_far:
+        b, increments = _beyond(b, increments, leads, far[:, BY_CLASS] - ahead[:, BY_CLASS, -1:])
+    outs = _readouts(parts, far, b, increments, residuals)
     shares = mixing.weights(parts["readout_errors"], parts["arrived"], scale, prior, config.mix_power)
     shares = mixing.at_leads(shares, leads)
-    if origin.gap is not None or num_leads > NUM_LEADS:
+    if is_far:
         shares = _fade(shares, leads, is_known[:, -num_leads:])
     mix = newest + (shares * outs).sum(dim=1)
-    knots = torch.tensor(mixing.KNOTS, device=device)
-    expected = intervals.expected_error(parts["mix_errors"], parts["arrived"], scale, knots)
-    error = mixing.at_leads(expected[:, None], leads)[:, 0] * (leads / NUM_LEADS).clamp(min=1.0).pow(0.3).float()
+    expected = intervals.expected_error(parts["mix_errors"], parts["arrived"], scale, mixing.knot_leads(device))
+    error = mixing.at_leads(expected[:, None], leads)[:, 0]
+    if is_far:
+        error = error * (leads / NUM_LEADS).clamp(min=1.0).pow(0.3)
     sides = intervals.widths(error, mixing.at_leads(parts["offsets"], leads))
-    ridge, affine = (newest[:, None] + increments).unbind(dim=1)
     return Forecast(mix, sides, key, ridge, affine, expected, scale)
 
 
 def note(parts: Parts, made: Forecast) -> None:
     """Note the forecasts in the journal, and the key among the pairs when its turn has come; changes parts in place."""
-    knots = torch.tensor(mixing.KNOTS, device=made.mix.device)
+    knots = mixing.knot_leads(made.mix.device)
     entry = torch.cat(
         [
             parts["tick"][:, None],
@@ -114,7 +119,7 @@ def note(parts: Parts, made: Forecast) -> None:
     parts["journal"][torch.arange(len(row), device=row.device), row] = entry
 
     age = parts["pair_age"]
-    newest = torch.where(age > 0, age - 1.0, float(NUM_LEADS)).amin(dim=1)
+    newest = (age - 1.0 + (age == 0) * float(NUM_LEADS + 1)).amin(dim=1)
     free_age, free = age.min(dim=1)
     slots = ((newest >= PAIR_TICKS) & (free_age == 0)).nonzero()[:, 0]
     if len(slots):
@@ -160,42 +165,56 @@ def _read_moments(parts: Parts, key: Tensor, config: ElinformerConfig) -> Tensor
     return torch.stack([ridge, affine], dim=1).clamp(-CLIP, CLIP)
 
 
-def _readouts(
-    parts: Parts, far: Tensor, class_at_last: Tensor, increments: Tensor, residuals: Tensor, leads: Tensor
-) -> Tensor:
+def _beyond(b: Tensor, increments: Tensor, leads: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry the residual decay and the moments' read-outs beyond the learnt leads.
+
+    Past lead NUM_LEADS, b goes on falling as a power of its last value, and the moments' read-outs
+    follow the shape of the class profile.
+
+    Args:
+        b: [batch, memories, leads]; increments: [batch, 2, NUM_LEADS]; leads: [1 or batch, leads].
+        change: [batch, leads], the class profile at the leads minus that at lead NUM_LEADS.
+    Returns:
+        b and increments at all leads, [batch, memories, leads] and [batch, 2, leads].
+    """
+    turns = (leads / NUM_LEADS).clamp(min=1.0)[:, None]
+    is_beyond = (turns > 1.0).float()
+    b = torch.lerp(b, b.clamp(1e-6, 1.0) ** turns, is_beyond)
+    at = (leads.clamp(max=NUM_LEADS) - 1).expand(len(b), -1)[:, None].expand(-1, 2, -1)
+    return b, increments.gather(2, at) + is_beyond * change[:, None]
+
+
+def _readouts(parts: Parts, far: Tensor, b: Tensor, increments: Tensor, residuals: Tensor) -> Tensor:
     """Every read-out at the leads, minus the last reading, [batch, readouts, leads]; see READOUTS.
 
     Args:
         far: [batch, memories, leads], the memories at the target times, minus the last reading.
-        class_at_last: [batch, 1], the class profile at lead NUM_LEADS after the last reading, minus it.
-        increments: [batch, 2, NUM_LEADS], ridge and affine.
-        leads: [1 or batch, leads], counted from the last reading.
+        b: [batch, memories, leads], the residual decay; residuals: [batch, memories].
+        increments: [batch, 2, leads], ridge and affine.
     """
-    batch, _, num_leads = far.shape
     newest = parts["ring"][:, :1]
-    b = mixing.at_leads(mixing.decay(parts["residual_cross"], parts["residual_square"]), leads)
-    beyond = (leads / NUM_LEADS).clamp(min=1.0)[:, None].float()
-    b = torch.where(beyond > 1.0, b.clamp(1e-6, 1.0) ** beyond, b)
-    at = (leads.clamp(max=NUM_LEADS) - 1).expand(batch, -1)[:, None].expand(-1, 2, -1)
-    drift = torch.where(beyond > 1.0, far[:, BY_CLASS : BY_CLASS + 1] - class_at_last[..., None], 0.0)
-    outs = [
-        torch.zeros_like(far[:, :1]),
-        far[:, list(RAW_MEMORIES)],
-        far + b * residuals[..., None],
-        increments.gather(2, at) + drift,
-        (parts["smooth"] - newest)[..., None].expand(-1, -1, num_leads),
-    ]
-    return torch.cat(outs, dim=1)
+    first, second, third = RAW_MEMORIES
+    return torch.cat(
+        [
+            torch.zeros_like(far[:, :1]),
+            far[:, first : second + 1],
+            far[:, third : third + 1],
+            torch.addcmul(far, b, residuals[..., None]),
+            increments,
+            (parts["smooth"] - newest)[..., None].expand(-1, -1, far.shape[2]),
+        ],
+        dim=1,
+    )
 
 
 def _fade(shares: Tensor, leads: Tensor, is_known: Tensor) -> Tensor:
     """Beyond the learnt leads, give the shares of what knows no calendar to what does.
 
     Args:
-        shares: [batch, readouts, leads]; leads: [1 or batch, leads]; is_known: [batch, leads] bool.
+        shares: [batch, readouts, leads]; leads: [1 or batch, leads]; is_known: [batch, leads] float32, 1 where the profile has seen the place.
     """
     keep = torch.exp(-(leads - NUM_LEADS).clamp(min=0) / NUM_LEADS).expand(shares.shape[0], -1)
-    keep = torch.where(is_known, keep, 1.0)
+    keep = 1.0 - is_known * (1.0 - keep)
     shares = shares.clone()
     shares[:, list(NOT_OF_THE_CALENDAR)] *= keep[:, None]
     return shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-9)

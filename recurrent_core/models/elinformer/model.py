@@ -11,7 +11,7 @@ from recurrent_core import scaling
 from recurrent_core.calendar import clock
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
-from recurrent_core.models.elinformer.fold import Parts, fold
+from recurrent_core.models.elinformer.fold import MOST_TICKS, Parts, fold
 from recurrent_core.models.elinformer.forecast import Forecast, Origin, forecast, note
 from recurrent_core.models.elinformer.layout import READOUTS, make_layout
 from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
@@ -89,7 +89,7 @@ class Elinformer(StreamingModel):
         parts = self.layout.views(state)
         last = torch.remainder(question.second_of_week - question.elapsed_s, 604800.0)
         at = clock(last, question.cadence_s, self.config.day_cells, self.config.week_cells)
-        gap = (question.elapsed_s / question.cadence_s)[:, None]
+        gap = (question.elapsed_s / question.cadence_s).clamp(max=MOST_TICKS).float()[:, None]
         made = forecast(parts, Origin(at, gap), horizon, self._prior(state), self.config)
         return self._outlook(parts, made, horizon)
 
