@@ -199,7 +199,8 @@ def _blend(old: Tensor, spread: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """
     is_small = a < 0.5
     keep, pull = torch.where(is_small, torch.ones_like(b), b), is_small.to(a.dtype)
-    return torch.addcmul(old * keep, a, torch.addcmul(spread * b, pull, old, value=-1.0))
+    step = (old * -pull).addcmul_(spread, b)
+    return (old * keep).addcmul_(step, a)
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
