@@ -73,7 +73,7 @@ class CsvDecoder(Decoder):
             refusals.refuse(row, "too_large", detail)
             return []
         try:
-            lines = [line for line in csv.reader(io.StringIO(value.decode(), newline=""), strict=True) if line]
+            lines = _split(value.decode())
         except UnicodeDecodeError:
             refusals.refuse(row, "undecodable", "the text is not UTF-8")
             return []
@@ -106,6 +106,19 @@ class CsvDecoder(Decoder):
             column[:] = [_scalar(cell) for cell in cells] if cells else None
             columns[name] = column
         return np.broadcast_to(condition.evaluate(columns), (len(lines),))
+
+
+def _split(text: str) -> list[list[str]]:
+    """The cells of each line that is not empty.
+
+    Raises:
+        csv.Error: a quote is out of place.
+    """
+    if '"' in text:
+        return [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return [line.split(",") for line in text.split("\n") if line]
 
 
 def _values(cells: Sequence[str], rows: Sequence[int], refusals: Refusals) -> Float64s:

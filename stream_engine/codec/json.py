@@ -7,6 +7,7 @@ that are read and nothing else; the structs' columns become arrays at the end.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -144,7 +145,7 @@ class JsonDecoder(Decoder):
         columns = {}
         for name in condition.fields:
             column = np.empty(len(messages), dtype=object)
-            column[:] = [_scalar(message, self._attributes[name], name) for message in messages]
+            column[:] = _scalars(messages, self._attributes[name], name)
             columns[name] = column
         return np.broadcast_to(condition.evaluate(columns), (len(messages),))
 
@@ -233,12 +234,13 @@ def _spread(draft: Draft, counts: Int64s | None, channels: Sequence[str], values
     return Draft(rows, sensors, channels, groups, times_ns, values, valid)
 
 
-def _scalar(message: Any, attribute: str, name: str) -> object:
-    """A field of the message, else the channel of that name; None where it is absent or no scalar."""
-    found = getattr(message, attribute)
-    if (found is None or found is UNSET) and message.values:
-        found = message.values.get(name)
-    return found if type(found) in _SCALARS else None
+def _scalars(messages: Sequence[Any], attribute: str, name: str) -> list[object]:
+    """A field of each message, else its channel of that name; None where it is absent or no scalar."""
+    found = list(map(attrgetter(attribute), messages))
+    for index, message in enumerate(messages):
+        if message.values and (found[index] is None or found[index] is UNSET):
+            found[index] = message.values.get(name)
+    return [value if type(value) in _SCALARS else None for value in found]
 
 
 def _not_json(fault: Exception) -> str:

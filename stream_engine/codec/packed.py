@@ -67,28 +67,55 @@ class PackedDecoder(Decoder):
     def decode(self, records: RecordBatch) -> tuple[ReadingBatch, list[Reject]]:
         """See Decoder.decode."""
         refusals = Refusals()
-        rows: list[int] = []
-        parts: list[_Columns] = []
-        for row in range(len(records)):
+        tables = {}
+        for row, value in enumerate(records.values):
             try:
-                part = self._columns(records, row, refusals)
+                tables[row] = _table(value, self._config.most_bytes)
+            except _Refused as refused:
+                refusals.refuse(row, refused.reason, str(refused))
+        draft = self._together(records, tables, refusals) or self._one_by_one(records, tables, refusals)
+        return assemble(records, draft, self._max_future_ns, refusals)
+
+    def _together(self, records: RecordBatch, tables: dict[int, pa.Table], refusals: Refusals) -> Draft | None:
+        """All messages as one: many times faster where they are small.
+
+        None where they differ in their columns, need their records' keys or timestamps, or one is at fault.
+        """
+        config, found = self._config, list(tables.values())
+        schema = found[0].schema if found else None
+        if len(found) < 2 or not all(table.schema.equals(schema) for table in found):
+            return None
+        try:
+            table = pa.concat_tables(found).unify_dictionaries()
+            times, sensors = _column(table, config.time), _column(table, config.sensor)
+            if times is None or times.null_count or sensors is None:
+                return None
+            columns = self._columns(table, records, next(iter(tables)), refusals)
+        except (_Refused, pa.ArrowException, MemoryError):
+            return None
+        return _joined(tables, [columns])
+
+    def _one_by_one(self, records: RecordBatch, tables: dict[int, pa.Table], refusals: Refusals) -> Draft:
+        """Each message by itself; the ones at fault are refused."""
+        kept: dict[int, pa.Table] = {}
+        parts: list[_Columns] = []
+        for row, table in tables.items():
+            try:
+                parts.append(self._columns(table, records, row, refusals))
+                kept[row] = table
             except _Refused as refused:
                 refusals.refuse(row, refused.reason, str(refused))
             except (pa.ArrowException, MemoryError):
                 refusals.refuse(row, "undecodable", "the message holds columns that cannot be read")
-            else:
-                rows.append(row)
-                parts.append(part)
-        return assemble(records, _joined(rows, parts), self._max_future_ns, refusals)
+        return _joined(kept, parts)
 
-    def _columns(self, records: RecordBatch, row: int, refusals: Refusals) -> _Columns:
-        """The columns of one message.
+    def _columns(self, table: pa.Table, records: RecordBatch, row: int, refusals: Refusals) -> _Columns:
+        """The columns of a message; where it has none, the key and the timestamp of record `row` stand in.
 
         Raises:
             _Refused: it cannot be read.
         """
         config = self._config
-        table = _table(records.values[row], config.most_bytes)
         count = table.num_rows
         value = _column(table, config.value)
         if value is None:
@@ -261,13 +288,15 @@ def _comparable(column: pa.Array) -> np.ndarray[tuple[int, ...], np.dtype[np.gen
     return found
 
 
-def _joined(rows: Sequence[int], parts: Sequence[_Columns]) -> Draft:
-    counts = [len(part.sensors) for part in parts]
+def _joined(tables: dict[int, pa.Table], parts: Sequence[_Columns]) -> Draft:
+    """The columns of all messages, end to end; tables names the row that each message's readings came in."""
     has_groups = any(part.groups is not None for part in parts)
     has_condition = any(part.valid is not None for part in parts)
     groups = _chained([part.groups or [""] * len(part.sensors) for part in parts]) if has_groups else None
     return Draft(
-        rows=np.repeat(np.array(rows, dtype=np.int64), counts),
+        rows=np.repeat(
+            np.fromiter(tables, dtype=np.int64, count=len(tables)), [table.num_rows for table in tables.values()]
+        ),
         sensors=_chained([part.sensors for part in parts]),
         channels=_chained([part.channels for part in parts]),
         groups=groups,

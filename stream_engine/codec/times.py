@@ -17,9 +17,10 @@ RFC3339 = "rfc3339"
 MIN_NS, MAX_NS = -(2**63), 2**63 - 1
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-]\d{2}:\d{2}))", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.(\d{1,9})\d*)?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UP_TO_SECONDS = len("2024-05-01T12:00:00")
+_EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 
 
 def whole_times_ns(times: Sequence[object], unit: str) -> NDArray[np.int64] | None:
@@ -68,9 +69,13 @@ def _rfc3339_ns(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError("must be RFC 3339 with its offset, such as 2024-05-01T12:00:00Z or 2024-05-01T14:00:00+02:00")
-    day, clock, fraction, offset = match.groups()
+    fraction, sign, hours, minutes = match.groups()
     try:
-        since = datetime.fromisoformat(f"{day}T{clock}{offset or '+00:00'}") - _EPOCH
+        local = datetime.fromisoformat(text[:_UP_TO_SECONDS])
     except ValueError as error:
         raise ValueError(f"must be a date and time that exist ({error})") from error
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    second = (local.toordinal() - _EPOCH_DAY) * 86_400 + local.hour * 3_600 + local.minute * 60 + local.second
+    if sign:
+        offset = int(hours) * 3_600 + int(minutes) * 60
+        second -= -offset if sign == "-" else offset
+    return second * 1_000_000_000 + (int(fraction.ljust(9, "0")) if fraction else 0)

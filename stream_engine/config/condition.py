@@ -210,7 +210,10 @@ def _numbers(column: Column) -> Column:
         return column.astype(np.float64, copy=False)
     if column.dtype.kind != "O":
         return np.full(column.shape, np.nan)
-    return np.array([_number(value) for value in column.ravel()], dtype=np.float64).reshape(column.shape)
+    flat = column.ravel().tolist()
+    if set(map(type, flat)) <= {float, type(None)}:
+        return np.array(flat, dtype=np.float64).reshape(column.shape)
+    return np.array([_number(value) for value in flat], dtype=np.float64).reshape(column.shape)
 
 
 def _number(value: object) -> float:
@@ -227,7 +230,8 @@ def _texts(column: Column) -> tuple[Column, Bools]:
         return column, np.ones(column.shape, bool)
     if column.dtype.kind != "O":
         return np.full(column.shape, "", dtype=object), np.zeros(column.shape, bool)
-    is_known = np.array([isinstance(value, str) for value in column.ravel()], dtype=bool).reshape(column.shape)
+    flat = column.ravel().tolist()
+    is_known = np.array([isinstance(value, str) for value in flat], dtype=bool).reshape(column.shape)
     return np.where(is_known, column, ""), is_known
 
 

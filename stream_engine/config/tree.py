@@ -170,8 +170,8 @@ class EmitConfig(Section):
 class KafkaConfig(Section):
     """What only Kafka needs."""
 
-    client: Literal["auto", "kafka-python", "librdkafka"] = Field(
-        default="auto", description="`kafka-python`, `librdkafka`, or `auto`: librdkafka where it is installed"
+    client: Literal["auto", "python", "librdkafka"] = Field(
+        default="auto", description="`python` (kafka-python), `librdkafka`, or `auto`: librdkafka where it is installed"
     )
     options: dict[str, Option] = Field(
         default_factory=dict,

@@ -1,0 +1,140 @@
+"""Readings decoded and forecasts encoded a second, on one core, beside the bare parser as the floor.
+
+    python -m tests.benchmarks.codec [--out tests/benchmarks/results/codec.json]
+
+I know nothing of brokers and models. Each rate is the best of several runs over one batch.
+"""
+
+import argparse
+import gc
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from connectors.records import RecordBatch
+from stream_engine.codec import decoder_for, encoder_for
+from stream_engine.config import Condition, ReadingConfig
+from stream_engine.localtime import second_of_week
+from tests.support.messages import HOUR_NS, NOW_MS, NOW_NS, forecasts, messages, packed
+
+NUM_RECORDS = 10_000
+NUM_SENSORS = 1_000
+RUNS = 15
+HORIZON = 12
+
+
+def main() -> None:
+    """Measure, print and, where asked, keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    rates = {**decoding(), **encoding(), **local_time()}
+    for name, rate in rates.items():
+        print(f"{name:34s} {rate:12,.0f}/s   {1e6 / rate:8.3f} us each")
+    if asked.out:
+        asked.out.write_text(json.dumps({**where_and_when(), "per_second": rates}, indent=1) + "\n")
+
+
+def decoding() -> dict[str, float]:
+    """Readings a second of each format."""
+    numbers = range(NUM_RECORDS)
+    plain = [b'{"sensor": "s-%06d", "ts": %d, "value": %.3f}' % (n % NUM_SENSORS, NOW_MS + n, n * 0.1) for n in numbers]
+    channels = [
+        b'{"sensor": "s-%06d", "ts": %d, "values": {"speed": %.3f, "count": %d}}'
+        % (n % NUM_SENSORS, NOW_MS + n, n * 0.1, n)
+        for n in numbers
+    ]
+    texts = [
+        b'{"sensor": "s-%06d", "ts": "2023-11-14T22:13:%02d.%03dZ", "value": %.3f}'
+        % (n % NUM_SENSORS, n % 20, n % 1000, n * 0.1)
+        for n in numbers
+    ]
+    tenth_bad = [b"{" if n % 10 == 0 else value for n, value in enumerate(plain)]
+    lines = [b"s-%06d,%d,%.3f" % (n % NUM_SENSORS, NOW_MS + n, n * 0.1) for n in numbers]
+    names = [f"s-{n % NUM_SENSORS:06d}" for n in numbers]
+    columns = {"ts": np.arange(NUM_RECORDS) + NOW_MS, "value": np.arange(NUM_RECORDS) * 0.1}
+    as_text = [packed(sensor=names, **columns)] * 10
+    as_dictionary = [packed(sensor=pa.array(names).dictionary_encode(), **columns)] * 10
+    small = [packed(sensor=names[:50], ts=columns["ts"][:50], value=columns["value"][:50])] * 200
+    is_good = Condition("value >= 0")
+    return {
+        "floor: msgspec to structs": _bare(plain),
+        "json": _decoded(plain),
+        "json, two channels": _decoded(channels),
+        "json, valid_where": _decoded(plain, valid_where=is_good),
+        "json, rfc3339 times": _decoded(texts, time_unit="rfc3339"),
+        "json, a tenth undecodable": _decoded(tenth_bad),
+        "csv, a line a message": _decoded(lines, format="csv"),
+        "packed, 10000 rows, text": _decoded(as_text, format="packed"),
+        "packed, 10000 rows, dictionary": _decoded(as_dictionary, format="packed"),
+        "packed, 50 rows": _decoded(small, format="packed"),
+    }
+
+
+def encoding() -> dict[str, float]:
+    """Forecasts of 12 leads a second, keys and headers with them."""
+    batch = forecasts(messages([b""] * 1_000), HORIZON)
+    return {
+        f"forecasts as {name}": _rate(lambda name=name: encoder_for(name, "default@1").encode(batch), len(batch))
+        for name in ("json", "packed")
+    }
+
+
+def local_time() -> dict[str, float]:
+    """Instants a second, over a year."""
+    times_ns = NOW_NS + np.arange(100_000) * 315_000_000_000
+    zones = [ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")]
+    return {
+        f"local time, {zone}": _rate(lambda zone=zone: second_of_week(times_ns, zone), len(times_ns)) for zone in zones
+    }
+
+
+def _decoded(values: list[bytes], **reading: object) -> float:
+    decoder = decoder_for(ReadingConfig(**reading), HOUR_NS)
+    records: RecordBatch = messages(values)
+    return _rate(lambda: decoder.decode(records), len(decoder.decode(records)[0]))
+
+
+def _bare(values: list[bytes]) -> float:
+    message = msgspec.defstruct("Message", [("sensor", str), ("ts", int), ("value", float)], gc=False)
+    parse = msgspec.json.Decoder(message).decode
+    return _rate(lambda: [parse(value) for value in values], len(values))
+
+
+def _rate(work: Callable[[], object], count: int) -> float:
+    """Best of RUNS."""
+    best_s = float("inf")
+    for _ in range(RUNS):
+        gc.collect()
+        start_s = time.perf_counter()
+        work()
+        best_s = min(best_s, time.perf_counter() - start_s)
+    return count / best_s
+
+
+def where_and_when() -> dict[str, object]:
+    """The commit, the command and the machine."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
+    return {
+        "commit": commit.stdout.strip(),
+        "command": "python -m tests.benchmarks.codec --out tests/benchmarks/results/codec.json",
+        "machine": f"{models[0] if models else platform.processor()}, {len(models)} cores shared with other work",
+        "python": platform.python_version(),
+    }
+
+
+if __name__ == "__main__":
+    main()
