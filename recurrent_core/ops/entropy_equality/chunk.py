@@ -6,7 +6,7 @@ exp, so that long gaps neither overflow nor lose digits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,26 +19,24 @@ from recurrent_core.ops.entropy_equality.step import MAX_LOGIT_VARIANCE, read_ri
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What each reader weighs the pairs of a chunk with, and the state that came in.
+    """What each reader weighs a chunk's pairs with.
 
     Attributes:
-        p: [..., readers, time]; p0: [..., readers], of the state. They sum to 1.
+        p: [..., readers, time + 1], rows of sum 1; the last column weighs the state that came in.
         mass: W at each reader, [..., readers].
     """
 
     p: Tensor
-    p0: Tensor
     mass: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A chunk in coordinates centred on (ck, cv), with the state that came in.
+    """A chunk about a centre (ck, cv), with the state that came in as one more, spread-out pair.
 
     Attributes:
         run: the pairs, zero where not written.
-        kc, vc: centred pairs, [..., time, d_k] and [..., time, d_v].
-        m0k, m0v: the state's means in the same coordinates, [..., 1, d_k] and [..., 1, d_v]: 0 unless it is empty.
+        kc, vc: centred pairs and, last, the state's means: [..., time + 1, d_k] and [..., time + 1, d_v].
         ck, cv: the centre, [..., 1, d_k] and [..., 1, d_v].
         state: what came in.
     """
@@ -46,8 +44,6 @@ class Chunk:
     run: Run
     kc: Tensor
     vc: Tensor
-    m0k: Tensor
-    m0v: Tensor
     ck: Tensor
     cv: Tensor
     state: Moments
@@ -116,6 +112,8 @@ def attend_ridge(
 def moments_along(run: Run, state: Moments, *, is_past_only: bool = False) -> Moments:
     """The moments at every reading of a short run, batch shape [..., time]; at -1 stands the end state.
 
+    C_kk is symmetric up to rounding.
+
     Args:
         run: the pairs; memory grows with time^2 (d_k + d_v).
         state: [...], what came in.
@@ -159,9 +157,12 @@ def _check_run(run: Run, state: Moments) -> None:
 
 
 def _end_state(chunk: Chunk) -> Moments:
-    """The state after the chunk, [...]."""
+    """The state after the chunk, [...]; symmetric to the bit."""
     axis = len(chunk.state.batch_shape)
-    return _moments(chunk, _prior(chunk, is_last_only=True)).map(lambda field: field.squeeze(axis))
+    end = _moments(chunk, _prior(chunk, is_last_only=True)).map(lambda field: field.squeeze(axis))
+    if end.is_diagonal:
+        return end
+    return replace(end, key_cov=0.5 * (end.key_cov + end.key_cov.mT))
 
 
 def _centred(run: Run, state: Moments) -> Chunk:
@@ -181,10 +182,8 @@ def _centred(run: Run, state: Moments) -> Chunk:
     ck, cv = centre(k, state.key_mean), centre(v, state.value_mean)
     return Chunk(
         run=run,
-        kc=k - ck,
-        vc=v - cv,
-        m0k=state.key_mean.unsqueeze(-2) - ck,
-        m0v=state.value_mean.unsqueeze(-2) - cv,
+        kc=torch.cat([k, state.key_mean.unsqueeze(-2)], dim=-2) - ck,
+        vc=torch.cat([v, state.value_mean.unsqueeze(-2)], dim=-2) - cv,
         ck=ck,
         cv=cv,
         state=state,
@@ -205,45 +204,41 @@ def _prior(chunk: Chunk, *, is_past_only: bool = False, is_last_only: bool = Fal
         sees, readers = sees[-1:], total[..., -1:]
     is_seen = sees & run.is_written.unsqueeze(-2)
     log_age = (readers.unsqueeze(-1) - total.unsqueeze(-2)).masked_fill(~is_seen, -torch.inf)
-    log_age0 = readers.masked_fill(mass0 == 0, -torch.inf)
-    newest = torch.maximum(log_age.amax(-1), log_age0).detach()
+    log_age = torch.cat([log_age, readers.masked_fill(mass0 == 0, -torch.inf).unsqueeze(-1)], dim=-1)
+    newest = log_age.amax(-1).detach()
     newest = torch.where(newest.isinf(), torch.zeros_like(newest), newest)
-    weight = (log_age - newest.unsqueeze(-1)).exp() * run.omega.double().unsqueeze(-2)
-    weight0 = (log_age0 - newest).exp() * mass0
-    mass = weight.sum(-1) + weight0
-    is_any = mass > 0
-    safe_mass = torch.where(is_any, mass, torch.ones_like(mass))
-    dtype = chunk.kc.dtype
-    return Prior(
-        p=(weight / safe_mass.unsqueeze(-1)).to(dtype),
-        p0=torch.where(is_any, weight0 / safe_mass, torch.ones_like(mass)).to(dtype),
-        mass=(mass * newest.exp()).to(dtype),
-    )
+    weight = (log_age - newest.unsqueeze(-1)).exp() * torch.cat([run.omega.double(), mass0], dim=-1).unsqueeze(-2)
+    mass = weight.sum(-1)
+    # Where nothing weighs anything, the state's means stand as they are.
+    state_alone = torch.zeros(time + 1, dtype=weight.dtype, device=weight.device)
+    state_alone[-1] = 1.0
+    is_any = (mass > 0).unsqueeze(-1)
+    p = torch.where(is_any, weight / torch.where(is_any, mass.unsqueeze(-1), torch.ones_like(weight)), state_alone)
+    return Prior(p=p.to(chunk.kc.dtype), mass=(mass * newest.exp()).to(chunk.kc.dtype))
 
 
 def _moments(chunk: Chunk, prior: Prior) -> Moments:
     """The moments at every reader, by two passes over the chunk, [..., readers]."""
-    state = chunk.state
-    p0 = prior.p0.unsqueeze(-1)
-    mk = prior.p @ chunk.kc + p0 * chunk.m0k
-    mv = prior.p @ chunk.vc + p0 * chunk.m0v
-    delta_k, delta_v = chunk.kc.unsqueeze(-3) - mk.unsqueeze(-2), chunk.vc.unsqueeze(-3) - mv.unsqueeze(-2)
-    delta_0k, delta_0v = chunk.m0k - mk, chunk.m0v - mv
-    weighted = prior.p.unsqueeze(-1) * delta_k
+    state, d_k, p0 = chunk.state, chunk.state.d_k, prior.p[..., -1:]
+    pairs = torch.cat([chunk.kc, chunk.vc], dim=-1)
+    mean = prior.p @ pairs
+    delta = pairs.unsqueeze(-3) - mean.unsqueeze(-2)
+    weighted = prior.p.unsqueeze(-1) * delta[..., :d_k]
     if state.is_diagonal:
-        key_cov = (weighted * delta_k).sum(-2) + p0 * (state.key_cov.unsqueeze(-2) + delta_0k.square())
+        key_cov = (weighted * delta[..., :d_k]).sum(-2) + p0 * state.key_cov.unsqueeze(-2)
+        cross_cov = weighted.mT @ delta[..., d_k:] + p0.unsqueeze(-1) * state.cross_cov.unsqueeze(-3)
     else:
-        between = delta_0k.unsqueeze(-1) * delta_0k.unsqueeze(-2)
-        within = weighted.mT @ delta_k
-        key_cov = 0.5 * (within + within.mT) + p0.unsqueeze(-1) * (state.key_cov.unsqueeze(-3) + between)
-    between = delta_0k.unsqueeze(-1) * delta_0v.unsqueeze(-2)
+        state_cov = torch.cat([state.key_cov, state.cross_cov], dim=-1).unsqueeze(-3)
+        cov = torch.addcmul(weighted.mT @ delta, p0.unsqueeze(-1), state_cov)
+        key_cov, cross_cov = cov[..., :d_k], cov[..., d_k:]
+    squares = prior.p.square()
     return Moments(
         mass=prior.mass,
-        nu=prior.p.square().sum(-1) + prior.p0.square() * state.nu.unsqueeze(-1),
-        key_mean=chunk.ck + mk,
-        value_mean=chunk.cv + mv,
+        nu=squares[..., :-1].sum(-1) + squares[..., -1] * state.nu.unsqueeze(-1),
+        key_mean=chunk.ck + mean[..., :d_k],
+        value_mean=chunk.cv + mean[..., d_k:],
         key_cov=key_cov,
-        cross_cov=weighted.mT @ delta_v + p0.unsqueeze(-1) * (state.cross_cov.unsqueeze(-3) + between),
+        cross_cov=cross_cov,
     )
 
 
@@ -256,18 +251,15 @@ def _read_affine(u: Tensor, chunk: Chunk, rho2: Tensor, *, is_past_only: bool) -
         rho2: spreads over [..., time].
         is_past_only: a reading does not see its own pair.
     """
-    prior, state = _prior(chunk, is_past_only=is_past_only), chunk.state
-    p, p0 = prior.p, prior.p0.unsqueeze(-1)
-    s, s0 = u @ chunk.kc.mT, (u * chunk.m0k).sum(-1, keepdim=True)
-    m = (p * s).sum(-1, keepdim=True) + p0 * s0
-    delta, delta_0 = s - m, s0 - m
+    p, state = _prior(chunk, is_past_only=is_past_only).p, chunk.state
+    p0, s = p[..., -1:], u @ chunk.kc.mT
+    delta = s - (p * s).sum(-1, keepdim=True)
     if state.is_diagonal:
-        mk = p @ chunk.kc + p0 * chunk.m0k
-        raw = p @ chunk.kc.square() + p0 * (state.key_cov.unsqueeze(-2) + chunk.m0k.square())
-        x = (u.square() * (raw - mk.square()).clamp(min=0.0)).sum(-1)
+        spread = p @ chunk.kc.square() - (p @ chunk.kc).square() + p0 * state.key_cov.unsqueeze(-2)
+        x = (u.square() * spread.clamp(min=0.0)).sum(-1)
     else:
         x0 = ((u @ state.key_cov) * u).sum(-1, keepdim=True)
-        x = ((p * delta.square()).sum(-1, keepdim=True) + p0 * (delta_0.square() + x0)).squeeze(-1)
+        x = ((p * delta.square()).sum(-1, keepdim=True) + p0 * x0).squeeze(-1)
     slope = torch.rsqrt(1.0 + x.clamp(0.0, MAX_LOGIT_VARIANCE) / rho2)
-    c = (p * delta) @ chunk.vc + p0 * (delta_0 * chunk.m0v + u @ state.cross_cov)
-    return chunk.cv + p @ chunk.vc + p0 * chunk.m0v + c * slope.unsqueeze(-1)
+    c = (p * delta) @ chunk.vc + p0 * (u @ state.cross_cov)
+    return chunk.cv + p @ chunk.vc + c * slope.unsqueeze(-1)
