@@ -1,10 +1,9 @@
 """The exception tree of the engine; I know nothing of what raises it.
 
-    EngineError                  the engine cannot go on (exit status 1)
-    ├── ConfigError              what was asked can never work as written (exit status 2)
-    └── UnavailableError         something outside is not there now; asking again may work (exit status 1)
+    EngineError          the engine cannot go on (exit status 1)
+    └── ConfigError      what was asked can never work as written (exit status 2)
 
-A bad record is no exception: it is a `records.Reject`. Faults of servers are raised by `connectors.errors`.
+A bad record is no exception: it is a `records.Reject`. Faults of servers are those of `connectors.errors`.
 Every message is one sentence: what, where, wanted, way out; it holds no secret and no payload.
 """
 
@@ -22,10 +21,6 @@ class ConfigError(EngineError):
     """What was asked can never work as written."""
 
     exit_status = 2
-
-
-class UnavailableError(EngineError):
-    """Something outside the engine is not there now."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,6 @@ PREFIX = "stream_engine"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of `Metrics.render`."""
 
-TURN_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 WORK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -35,10 +34,8 @@ class Metrics:
         self.evictions = self._counter("evictions", "Slots taken from a sensor for another one")
 
         self.turns = self._counter("turns", "Batches carried from source to sink")
-        self.turn_seconds = self._histogram("turn_seconds", "Time one batch took from source to sink", TURN_SECONDS)
         self.commits = self._counter("commits", "Commits of the emitted position")
-        self.checkpoints = self._counter("checkpoints", "Checkpoints saved to the store")
-        self.checkpoint_bytes = self._counter("checkpoint_bytes", "Bytes of state written to the store")
+        self.checkpoints = self._counter("checkpoints", "Partitions' checkpoints saved to the store")
         self.checkpoint_seconds = self._histogram("checkpoint_seconds", "Time one checkpoint took", WORK_SECONDS)
         self.restore_seconds = self._histogram("restore_seconds", "Time one partition took to restore", WORK_SECONDS)
         self.store_failures = self._counter("store_failures", "Calls to the store that failed")

@@ -1,10 +1,10 @@
 """Errors: what a command ends with, and the hint for an unknown name."""
 
-from stream_engine.errors import ConfigError, EngineError, UnavailableError, nearest_name
+from stream_engine.errors import ConfigError, EngineError, nearest_name
 
 
 def test_exit_status():
-    assert [error.exit_status for error in (EngineError, UnavailableError, ConfigError)] == [1, 1, 2]
+    assert [error.exit_status for error in (EngineError, ConfigError)] == [1, 2]
 
 
 def test_the_nearest_name_or_all():
