@@ -36,7 +36,7 @@ def open_source(
     """The source of a URL, ready for its `open`.
 
     Args:
-        url: kafka://host:port/topic?group=name, embedded://topic?group=name or file:///path.
+        url: kafka://host:port/topic?group=name, embedded://topic?group=name or file:///path?channel=name.
         client: for Kafka: auto, python (also kafka-python) or librdkafka.
         options: for Kafka: raw options of the client.
         broker_timeout_s: for Kafka: how long no broker may answer.
@@ -55,9 +55,9 @@ def open_source(
 
         return KafkaSource(settings)
     if scheme == "file":
-        from connectors.file.source import FileSource
+        from connectors.file.source import FileSource, Layout
 
-        return FileSource(_path(url))
+        return FileSource(_path(url), Layout.from_url(url))
     from connectors.embedded.settings import EmbeddedSettings
     from connectors.embedded.source import EmbeddedSource
 

@@ -18,6 +18,8 @@ from connectors.file.times import TimeSpellingError, column_ns
 
 ID, TIME = "unique_id", "ds"
 
+_ALONE = pyarrow.csv.ReadOptions(use_threads=False)
+
 
 def read_csv(path: Path) -> Table:
     """The table that a CSV file (also compressed: `.csv.gz`) holds.
@@ -27,7 +29,7 @@ def read_csv(path: Path) -> Table:
     """
     options = pyarrow.csv.ConvertOptions(column_types={ID: pa.string()})  # ids stay the text they are ("007")
     try:
-        table = pyarrow.csv.read_csv(path, convert_options=options)
+        table = pyarrow.csv.read_csv(path, _ALONE, convert_options=options)
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{path} cannot be read as CSV: {error}") from error
     return _table(path, table)
@@ -40,7 +42,7 @@ def read_parquet(path: Path) -> Table:
         TableError: it cannot be read, or is neither long nor wide.
     """
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = pyarrow.parquet.read_table(path, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{path} cannot be read as Parquet: {error}") from error
     return _table(path, _with_index_first(table))

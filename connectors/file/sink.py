@@ -13,7 +13,7 @@ from typing import IO
 import orjson
 
 from connectors.contracts import Sink
-from connectors.errors import ConnectorConfigError, ServerUnavailableError
+from connectors.errors import ConnectorConfigError, RecordTooLargeError, ServerUnavailableError
 from connectors.records import SinkRecord
 
 _MAX_RECORD_BYTES = 1 << 30
@@ -44,8 +44,18 @@ class JsonLinesSink(Sink):
         return _MAX_RECORD_BYTES
 
     def write(self, records: Sequence[SinkRecord]) -> None:
-        """Append one line a record."""
-        self._do(lambda file: file.write(b"".join(_line(record) for record in records)))
+        """Append one line a record.
+
+        Raises:
+            RecordTooLargeError: a record has more than max_record_bytes; those before it are written.
+        """
+        lines: list[bytes] = []
+        for record in records:
+            if len(record.key or b"") + len(record.value or b"") > _MAX_RECORD_BYTES:
+                self._append(lines)
+                raise RecordTooLargeError(f"{self._path}: a record is larger than {_MAX_RECORD_BYTES} bytes")
+            lines.append(_line(record))
+        self._append(lines)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every line is on the disk.
@@ -62,6 +72,9 @@ class JsonLinesSink(Sink):
                 self._do(lambda file: file.close())
             finally:
                 self._file = None
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        self._do(lambda file: file.write(b"".join(lines)))
 
     def _do(self, action: Callable[[IO[bytes]], object]) -> None:
         if self._file is None:

@@ -8,11 +8,13 @@ I know nothing of what the numbers mean, nor of file formats. Position = number 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import pyarrow as pa
 
 from connectors.contracts import RevokeCallback, Source
+from connectors.errors import AddressError, PositionError
 from connectors.file.read import read_table
 from connectors.file.tables import Table, TableError
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
@@ -36,6 +38,19 @@ class Layout:
     channel: str | None = None
     channel_column: str = "channel"
     entries_per_record: int = 8192
+
+    @classmethod
+    def from_url(cls, url: str) -> "Layout":
+        """Read the settings of file:///path?channel=name.
+
+        Raises:
+            AddressError: there is a setting of another name, or without a value.
+        """
+        asked = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+        for name, value in asked.items():
+            if name != "channel" or not value:
+                raise AddressError(f"{url} has the setting {name}={value}; known: channel=name of a column")
+        return cls(channel=asked.get("channel"))
 
 
 def pack(table: Table, layout: Layout, first: int, end: int) -> bytes:
@@ -93,7 +108,11 @@ class FileSource(Source):
         return 1
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
-        """Hand out at most max_records packed records; at_end once none are left."""
+        """Hand out at most max_records packed records; at_end once none are left.
+
+        Raises:
+            PositionError: the position sought lies beyond the file's end.
+        """
         events = self._events()
         if not self._is_assigned:
             self._is_assigned = True
@@ -102,6 +121,11 @@ class FileSource(Source):
             return Polled()
         size, num_entries = self._layout.entries_per_record, len(events.times_ns)
         end = min(num_entries, self._position + size * max_records)
+        if self._position > num_entries:
+            raise PositionError(
+                f"{self._path}: position {self._position} lies beyond the log's end {num_entries}; the file has become "
+                "shorter: forget what is stored of it, or bring the longer file back"
+            )
         if end <= self._position:
             return Polled(at_end=True)
         starts = range(self._position, end, size)

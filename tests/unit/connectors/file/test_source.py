@@ -9,10 +9,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.errors import AddressError, PositionError
+from connectors.file.read import read_table
 from connectors.file.source import FileSource, Layout
 from connectors.file.tables import TableError
 from connectors.records import Partition
+from connectors.registry import open_source
+from stream_engine.codec import decoder_for
+from stream_engine.config import ReadingConfig
 from tests.unit.connectors.file.forms import FORMS, IDS, TIMES_S, VALUES
+
+pytestmark = pytest.mark.usefixtures("arrow_has_read", "no_leaks")
+
+
+@pytest.fixture(scope="module")
+def arrow_has_read(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Arrow keeps a thread for reading files from its first one on, for the length of the process."""
+    read_table(FORMS["long CSV"](tmp_path_factory.mktemp("first")))
 
 
 def unpack(value: bytes | None) -> list[dict[str, Any]]:
@@ -47,7 +60,7 @@ def drain(source: FileSource, max_records: int) -> list[tuple[int, tuple[str, in
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 12))
+@given(st.integers(1, 12), st.integers(1, 4), st.integers(0, 10))
 def test_every_entry_comes_once_from_any_position(tmp_path: Path, size: int, max_records: int, start: int) -> None:
     path = FORMS["NPZ events by slot"](tmp_path)
     source = FileSource(path, Layout(entries_per_record=size))
@@ -108,6 +121,41 @@ def test_several_channels_become_a_row_each(tmp_path: Path) -> None:
         ("a", "speed", None),
         ("a", "count", 0.0),
     ]
+
+
+def test_a_url_chooses_the_channel(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("unique_id,ds,speed,count\na,200,1.5,2\n")
+    source = open_source(f"file://{path}?channel=count")
+    source.open(lambda _: None, 1.0)
+    source.poll(1, 0.0)
+    source.seek(Partition("t.csv", 0), 0)
+    assert unpack(source.poll(1, 0.0).batches[0].values[0])[0]["value"] == 2.0
+    source.close()
+    with pytest.raises(AddressError, match="known: channel=name"):
+        open_source(f"file://{path}?chanel=count")
+
+
+def test_a_position_beyond_the_end_is_refused(tmp_path: Path) -> None:
+    source = FileSource(FORMS["long CSV"](tmp_path))
+    source.open(lambda _: None, 1.0)
+    source.poll(1, 0.0)
+    source.seek(Partition("t.csv", 0), 5000)
+    with pytest.raises(PositionError, match="position 5000 lies beyond the log's end 10"):
+        source.poll(1, 0.0)
+    source.close()
+
+
+def test_what_is_packed_is_what_the_engine_reads(tmp_path: Path) -> None:
+    source = FileSource(FORMS["long CSV"](tmp_path))
+    source.open(lambda _: None, 1.0)
+    source.poll(1, 0.0)
+    source.seek(Partition("t.csv", 0), 0)
+    batch, rejects = decoder_for(ReadingConfig(format="packed"), None).decode(source.poll(1, 0.0).batches[0])
+    source.close()
+    assert rejects == []
+    read = list(zip(batch.sensors, batch.times_ns.tolist(), batch.values.tolist(), strict=True))
+    assert read == entries()
 
 
 def test_an_unknown_channel_is_named(tmp_path: Path) -> None:
