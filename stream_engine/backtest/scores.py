@@ -125,6 +125,11 @@ class Scoreboard:
         """The model's scores over all leads so far."""
         return self._model.pooled()
 
+    @property
+    def baselines_pooled(self) -> dict[str, Score]:
+        """Each baseline's scores over all leads so far."""
+        return {name: tally.pooled() for name, tally in self._baselines.items()}
+
     def result(self) -> dict[str, object]:
         """`horizons`, `mean` and `baselines` of scores.json."""
         return {

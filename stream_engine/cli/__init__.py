@@ -4,6 +4,12 @@ Exit status 2: it can never work as written (usage, configuration, missing topic
 1: a server is unavailable, at the start or later; 0: done, also after SIGTERM.
 """
 
-from stream_engine.cli.program import main
+
+def main() -> int:
+    """Run the program; returns its exit status."""
+    from stream_engine.cli.program import run_program
+
+    return run_program()
+
 
 __all__ = ["main"]

@@ -2,7 +2,7 @@
 
 import sys
 
-from stream_engine.cli.program import main
+from stream_engine.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -52,7 +52,7 @@ class Fleet:
         self._level = np.choose(self._kind, (60.0, 21.0, 4.0, 120.0)) * rng.uniform(0.7, 1.4, num_sensors)
         self._swing = self._level * np.choose(self._kind, (0.8, 0.12, 0.7, 0.5)) * rng.uniform(0.7, 1.3, num_sensors)
         self._phase_s = rng.normal(0.0, 1.0, num_sensors) * 3600.0
-        self._noise = self._level * np.choose(self._kind, (0.05, 0.008, 0.08, 0.06))
+        self._noise = self._level * np.choose(self._kind, (0.03, 0.006, 0.05, 0.04))
         self._wander: NDArray[np.float64] = np.zeros(num_sensors)
         self._time_ns = start_ns
         self._cadence_ns = cadence_ns
@@ -60,8 +60,8 @@ class Fleet:
     def tick(self) -> Tick:
         """The next reports of the whole fleet."""
         rng, num = self._rng, len(self.names)
-        self._wander = 0.97 * self._wander + rng.normal(0.0, 1.0, num)
-        values = self._shape() + self._noise * (self._wander + rng.normal(0.0, 0.5, num))
+        self._wander = 0.9 * self._wander + rng.normal(0.0, 0.5, num)
+        values = self._shape() + self._noise * (self._wander + rng.normal(0.0, 0.7, num))
         values = np.where(self._kind == 1, values, np.maximum(values, 0.0))
         present = np.flatnonzero(rng.random(num) >= MISSING_SHARE)
         tick = Tick(self._time_ns, present, np.round(values[present], 2))

@@ -72,7 +72,9 @@ class _Stored:
                 known += [name for name, _ in shard.keys]
                 found += [StoredSeries(partition, row, shard) for row, key in enumerate(shard.keys) if key[0] == sensor]
         if not found:
-            raise ConfigError(f"--sensor: {sensor!r} is not stored; {nearest_name(sensor, dict.fromkeys(known[:10000]))}")
+            raise ConfigError(
+                f"--sensor: {sensor!r} is not stored; {nearest_name(sensor, dict.fromkeys(known[:10000]))}"
+            )
         return found
 
 
@@ -98,7 +100,7 @@ def inspect(
 
 
 def _show_partitions(metas: dict[Partition, Meta], as_json: bool, where: str) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "partition": str(partition),
             "sensors": meta.num_series,
@@ -130,7 +132,8 @@ def _print_table(rows: list[dict[str, object]]) -> None:
 
 def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> None:
     stepper = Stepper(load_model(model_name), choose_device("cpu"), 1)
-    rows = []
+    rows: list[dict[str, object]] = []
+    states: list[dict[str, float]] = []
     for series in found:
         entry, state = series.shard.entries[series.row], series.shard.rows[series.row]
         if len(state) != stepper.state_floats:
@@ -147,12 +150,13 @@ def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> N
                 "readings": int(entry["count"]),
                 "digest": f"{int(entry['digest']):016x}",
                 "last_reading": _time_text(int(entry["last_time_ns"])),
-                "state": {key: round(value, 6) for key, value in stepper.describe(state.copy()).items()},
             }
         )
+        states.append({key: round(value, 6) for key, value in stepper.describe(state.copy()).items()})
     if as_json:
-        typer.echo(orjson.dumps({"series": rows}).decode())
+        series_json = [{**row, "state": state} for row, state in zip(rows, states, strict=True)]
+        typer.echo(orjson.dumps({"series": series_json}).decode())
         return
-    for row in rows:
-        _print_table([{key: value for key, value in row.items() if key != "state"}])
-        _print_table([{"part of the state": key, "value": f"{value:g}"} for key, value in dict(row["state"]).items()])
+    for row, summary in zip(rows, states, strict=True):
+        _print_table([row])
+        _print_table([{"part of the state": name, "value": f"{value:g}"} for name, value in summary.items()])

@@ -1,7 +1,5 @@
 """Puts the commands together and turns failures into one sentence and an exit status."""
 
-import sys
-
 import typer
 from rich.console import Console
 
@@ -48,7 +46,7 @@ def exit_status(error: Exception) -> int:
     return 2 if isinstance(error, ConnectorConfigError | CoreError) else 1
 
 
-def main() -> int:
+def run_program() -> int:
     """Run the program; returns its exit status."""
     try:
         app()
@@ -56,7 +54,3 @@ def main() -> int:
         Console(stderr=True).print(f"[bold red]stream-engine:[/] {error}", highlight=False, soft_wrap=True)
         return exit_status(error)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

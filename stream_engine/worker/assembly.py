@@ -1,0 +1,131 @@
+"""Builds a worker from a configuration: every part made, none opened yet.
+
+I know every room's front door and nothing of what goes on inside.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
+from connectors.contracts import Sink, Source, StateStore
+from connectors.registry import open_sink, open_source, open_store
+from recurrent_core.models.interface import StreamingModel
+from recurrent_core.weights import load_model
+from stream_engine.checkpoint import Checkpointer
+from stream_engine.clock import Clock, SystemClock
+from stream_engine.codec import Decoder, decoder_for, encoder_for
+from stream_engine.config import Config
+from stream_engine.metrics import Metrics
+from stream_engine.pipeline import Parts, Rhythm
+from stream_engine.router import Router, RouterPolicy
+from stream_engine.slots import Ledger, Slots
+from stream_engine.stepper import Stepper, choose_device
+from stream_engine.worker.loop import Worker
+
+NO_GROUP = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Opens what a configuration names, in this process or anywhere else."""
+
+    config: Config
+
+    @property
+    def group(self) -> str:
+        """The consumer group; a source without groups (a file) has the one of this machine."""
+        query = parse_qs(urlsplit(self.config.source.url.get_secret_value()).query)
+        return query.get("group", [NO_GROUP])[0]
+
+    def source(self, url: str | None = None) -> Source:
+        """The source, or another one with the same client."""
+        return open_source(
+            url or self.config.source.url.get_secret_value(),
+            client=self.config.kafka.client,
+            options=self.config.kafka.client_options(),
+            broker_timeout_s=self.config.broker_timeout.s,
+        )
+
+    def sink(self, url: str | None = None) -> Sink:
+        """The sink, or another one with the same client."""
+        return open_sink(
+            url or self.config.sink.url.get_secret_value(),
+            client=self.config.kafka.client,
+            options=self.config.kafka.client_options(),
+            broker_timeout_s=self.config.broker_timeout.s,
+        )
+
+    def dead_letters(self) -> Sink:
+        """Where records go that cannot be readings: `<source topic>.dlq`, beside the source."""
+        return self.sink(dead_letter_url(self.config.source.url.get_secret_value()))
+
+    def store(self) -> StateStore:
+        """The state store."""
+        return open_store(self.config.store.url.get_secret_value(), group=self.group, prefix=self.config.store.prefix)
+
+    def decoder(self) -> Decoder:
+        """The decoder of the readings; a file hands on packed columns, whatever its own format."""
+        reading, max_future = self.config.reading, self.config.max_future
+        if urlsplit(self.config.source.url.get_secret_value()).scheme == "file":
+            reading = reading.model_copy(update={"format": "packed", "time_unit": "ns"})
+        return decoder_for(reading, None if max_future is None else max_future.ns)
+
+
+def dead_letter_url(source_url: str) -> str:
+    """The source's URL with `.dlq` behind the name, for a sink.
+
+    >>> dead_letter_url("kafka://broker:9092/readings?group=g")
+    'kafka://broker:9092/readings.dlq'
+    """
+    parts = urlsplit(source_url)
+    if parts.path.strip("/"):
+        return parts._replace(path=parts.path.rstrip("/") + ".dlq", query="").geturl()
+    return parts._replace(netloc=parts.netloc + ".dlq", query="").geturl()
+
+
+def policy_of(config: Config) -> RouterPolicy:
+    """What the router is told."""
+    return RouterPolicy(
+        cadence_ns=None if config.cadence is None else config.cadence.ns,
+        default_cadence_ns=config.default_cadence.ns,
+        emit_every_ns=0 if config.emit.every is None else config.emit.every.ns,
+        late_is_rejected=config.late == "dead_letter",
+        timezone=ZoneInfo(config.calendar.timezone),
+    )
+
+
+def assemble(config: Config, clock: Clock | None = None, model: StreamingModel | None = None) -> Worker:
+    """A worker whose connections are opened by its `run`.
+
+    Raises:
+        ConfigError: a URL, the device or the horizon can never work.
+        ArtifactError: the model cannot be used.
+    """
+    clock = clock or SystemClock()
+    doors = Doors(config)
+    stepper = Stepper(model or load_model(config.model.name), choose_device(config.model.device), config.horizon)
+    ledger, slots = Ledger(), Slots(config.model.slots)
+    store = doors.store()
+    parts = Parts(
+        source=doors.source(),
+        sink=doors.sink(),
+        dead_letters=doors.dead_letters(),
+        store=store,
+        decoder=doors.decoder(),
+        encoder=encoder_for(config.sink.format, stepper.model_label),
+        router=Router(policy_of(config), ledger, slots),
+        ledger=ledger,
+        slots=slots,
+        stepper=stepper,
+        checkpointer=Checkpointer(store, ledger, stepper, clock, shelf_rows=config.model.slots),
+        clock=clock,
+        metrics=Metrics(),
+    )
+    rhythm = Rhythm(
+        max_records=config.source.max_poll,
+        commit_s=config.commit_interval.s,
+        checkpoint_s=config.checkpoint_interval.s,
+        flush_s=config.broker_timeout.s,
+        start=config.source.start,
+    )
+    return Worker(parts, rhythm, open_s=config.store.timeout.s)
