@@ -78,6 +78,19 @@ def load_model(source: str | Path = "default") -> Elinformer:
     return _build(folder, card, _from_json(folder / CONFIG_FILE, config), weights)
 
 
+def load_card(source: str | Path = "default") -> dict[str, Any]:
+    """What an artifact's card tells: name, version, layout and, under `facts`, how it came to be.
+
+    Raises:
+        ArtifactError: if there is no such artifact, or its card cannot be read.
+    """
+    path = _find(source) / CARD_FILE
+    try:
+        return _from_json(path, path.read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"{path.parent} lacks {CARD_FILE}: copy the folder again") from error
+
+
 def _build(folder: Path, card: dict[str, Any], config: dict[str, Any], weights: bytes) -> Elinformer:
     """Make the model of an artifact whose files are whole."""
     model_class = MODELS.get(str(config.get("model")))

@@ -6,11 +6,12 @@ I know nothing of how they were made: what scores.json holds comes in, something
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 _LEADS = ("3", "6", "12")
-_POOLED = ("mae", "rmse", "mape", "mase", "wql", "coverage_80")
-_TITLES = {"mape": "MAPE%", "coverage_80": "in80%"}
+_POOLED = ("mae", "rmse", "mase", "wql", "coverage_80")
+_TITLES = {"coverage_80": "in80%"}
 
 
 def score_table(document: Mapping[str, Any]) -> Table:
@@ -19,6 +20,9 @@ def score_table(document: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"{document['model']} on {document['data']}",
         caption=f"MAE at single leads, then leads 1 to {len(document['horizons'])} pooled: {mean['count']:,} cells",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
     )
     leads = [lead for lead in _LEADS if lead in document["horizons"]]
     table.add_column("forecaster", no_wrap=True)
@@ -55,4 +59,5 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
 def _text(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3g}" if abs(value) < 10 else f"{value:.4g}" if abs(value) < 1_000 else f"{value:.0f}"
+    size = abs(value)
+    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 1_000 else f"{value:,.0f}"

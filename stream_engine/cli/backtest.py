@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from recurrent_core.weights import load_model
+from recurrent_core.weights import load_card, load_model
 from stream_engine.backtest.baselines import BASELINES, check_names
 from stream_engine.backtest.history import Choice
 from stream_engine.backtest.report import remarks, score_table
@@ -17,9 +17,11 @@ from stream_engine.stepper import choose_device
 
 
 def candidate(model: str, device: str) -> Candidate:
-    """The model of that name or folder, on that device."""
+    """The model of that name or folder, on that device; its card's `trained_on` fact names the data it learned from."""
     artifact = load_model(model)
-    return Candidate(artifact, choose_device(device), sum(tensor.numel() for tensor in artifact.tensors.values()))
+    trained_on = load_card(model)["facts"].get("trained_on", ())
+    num_parameters = sum(tensor.numel() for tensor in artifact.tensors.values())
+    return Candidate(artifact, choose_device(device), num_parameters, tuple(trained_on))
 
 
 def backtest(  # noqa: PLR0913 (one argument per option)

@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from recurrent_core.weights import load_model, save_model
 from stream_engine.cli.backtest import backtest
 from stream_engine.cli.data_options import condition, duration_ns, timezone
 from stream_engine.errors import ConfigError
@@ -61,3 +62,11 @@ def test_options_as_values() -> None:
     assert str(timezone("Europe/Berlin")) == "Europe/Berlin"
     with pytest.raises(ConfigError, match="above 0"):
         duration_ns("--cadence", "0s")
+
+
+def test_a_model_that_has_learned_from_the_data_is_named_as_such(waves: Path, tmp_path: Path) -> None:
+    save_model(load_model(), tmp_path / "model", {"trained_on": ["waves"]})
+    arguments = [str(waves), "--test-start", "40", "--device", "cpu", "--baselines", "none"]
+    result = CliRunner().invoke(app, [*arguments, "--model", str(tmp_path / "model")])
+    assert "default@1 has learned from waves: this is not a zero-shot score" in " ".join(result.stdout.split())
+    assert "zero-shot" not in CliRunner().invoke(app, arguments).stdout
