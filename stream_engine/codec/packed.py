@@ -28,8 +28,8 @@ MAX_ROWS = 4_000_000
 MAX_FORECAST_BYTES = 512 * 1024
 """About the size at which packed forecasts are cut into another message."""
 _ROW_OVERHEAD_BYTES = 64
-_FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError)
-"""What Arrow raises on bytes that are not a stream of record batches."""
+_FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError, OverflowError)
+"""What Arrow raises on bytes that are not a stream of record batches, or hold together only at first sight."""
 
 
 class _Refused(Exception):
@@ -91,7 +91,7 @@ class PackedDecoder(Decoder):
             if times is None or times.null_count or sensors is None:
                 return None
             columns = self._columns(table, records, next(iter(tables)), refusals)
-        except (_Refused, pa.ArrowException, MemoryError):
+        except (_Refused, *_FAULTS):
             return None
         return _joined(tables, [columns])
 
@@ -105,7 +105,7 @@ class PackedDecoder(Decoder):
                 kept[row] = table
             except _Refused as refused:
                 refusals.refuse(row, refused.reason, str(refused))
-            except (pa.ArrowException, MemoryError):
+            except _FAULTS:
                 refusals.refuse(row, "undecodable", "the message holds columns that cannot be read")
         return _joined(kept, parts)
 
@@ -177,6 +177,7 @@ def _table(value: bytes | None, most_bytes: int) -> pa.Table:
         raise _Refused("too_large", detail)
     try:
         table = _read(value)
+        table.column_names  # noqa: B018 (raises where a name is not UTF-8)
     except _FAULTS as fault:
         raise _Refused("undecodable", "the message is not an Arrow IPC stream of record batches") from fault
     if not table.num_rows:
