@@ -89,7 +89,7 @@ def _width(stretch: Tensor, num_cells: int) -> Tensor:
 
 
 def _split(position: Tensor, width: Tensor, is_coarse: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
-    """Cells before and after each position and their shares, [batch, 2 * moments] each; width, is_coarse: [batch, 1]."""
+    """Cells before and after each position, and their shares, [batch, 2 * moments]; width, is_coarse: [batch, 1]."""
     steps = position / width
     steps = torch.lerp(steps, torch.floor(steps + 0.5), is_coarse)
     before = torch.floor(steps)

@@ -52,6 +52,8 @@ class ElinformerConfig:
     def __post_init__(self) -> None:
         if self.ring_ticks < 18:
             raise ConfigError(f"ring_ticks is {self.ring_ticks}, wanted at least 18; the 12 leads need them")
+        if self.mix_power < 1:
+            raise ConfigError(f"mix_power is {self.mix_power}, wanted a whole number of at least 1")
         if self.day_cells % 24 or self.week_cells != 168:
             raise ConfigError(
                 f"calendars of {self.day_cells} and {self.week_cells} cells; wanted a multiple of 24 and 168 (hours)"

@@ -55,7 +55,7 @@ def towards(mean: Tensor, value: Tensor, rate: Tensor | float) -> Tensor:
 def scale(step_sizes: Tensor, count: Tensor, anchor: Tensor, level: Tensor) -> Tensor:
     """The slot's scale s = (s_1 + s_12) / 2, with a guess for its first readings and a floor.
 
-    The guess, a tenth of the first value (1 if that is 0), fades by e^-2 a reading.
+    The guess, a tenth of the first value (1 if that is 0), fades by e^-3 a reading.
 
     Args:
         step_sizes: [batch, 2], running means of |y_t - y_{t-1}| and |y_t - y_{t-12}|.
@@ -66,5 +66,5 @@ def scale(step_sizes: Tensor, count: Tensor, anchor: Tensor, level: Tensor) -> T
     """
     size = anchor[:, 0].abs()
     guess = 0.1 * size + (size == 0)
-    floor = 1e-7 * (size + level.abs()) + 1e-30
-    return step_sizes.mean(dim=1) + guess * torch.exp(-2.0 * (count - 1.0)) + floor
+    floor = 1e-10 * size + 1e-7 * level.abs() + 1e-30
+    return step_sizes.mean(dim=1) + guess * torch.exp(-3.0 * (count - 1.0)) + floor

@@ -16,6 +16,8 @@ from recurrent_core.ops.entropy_equality import moments as ee_moments
 from recurrent_core.ops.entropy_equality.step import read_affine, read_ridge, relative_ridge
 
 BY_CLASS = 2
+FIRST_PAIR = 10
+"""Readings before the first key: by then the scale no longer rests on a guess."""
 NOT_OF_THE_CALENDAR = (0, 11, 12)
 """Read-outs that say nothing of the calendar: they fade beyond the learnt leads once a profile is known."""
 
@@ -121,7 +123,7 @@ def note(parts: Parts, made: Forecast) -> None:
     age = parts["pair_age"]
     newest = (age - 1.0 + (age == 0) * float(NUM_LEADS + 1)).amin(dim=1)
     free_age, free = age.min(dim=1)
-    slots = ((newest >= PAIR_TICKS) & (free_age == 0)).nonzero()[:, 0]
+    slots = ((newest >= PAIR_TICKS) & (free_age == 0) & (parts["count"] >= FIRST_PAIR)).nonzero()[:, 0]
     if len(slots):
         pair = free[slots]
         age[slots, pair] = 1.0
@@ -211,7 +213,8 @@ def _fade(shares: Tensor, leads: Tensor, is_known: Tensor) -> Tensor:
     """Beyond the learnt leads, give the shares of what knows no calendar to what does.
 
     Args:
-        shares: [batch, readouts, leads]; leads: [1 or batch, leads]; is_known: [batch, leads] float32, 1 where the profile has seen the place.
+        shares: [batch, readouts, leads]; leads: [1 or batch, leads].
+        is_known: [batch, leads] float32, 1 where the profile has seen the place.
     """
     keep = torch.exp(-(leads - NUM_LEADS).clamp(min=0) / NUM_LEADS).expand(shares.shape[0], -1)
     keep = 1.0 - is_known * (1.0 - keep)
