@@ -6,6 +6,7 @@ groups (text). Names are shared, not repeated: no Python object is made for each
 spoils its message. Bytes from outside are validated before they are used.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.records import Headers, RecordBatch, SinkRecord
+from stream_engine.codec.arrow_messages import is_compressed
 from stream_engine.codec.contract import Decoder, Encoder
 from stream_engine.codec.draft import MAX_NAME, NO_TIMESTAMP, Draft, Refusals, assemble, sensor_names, too_long
 from stream_engine.codec.envelope import NS_PER_MS, source_headers, source_offsets
@@ -28,7 +30,7 @@ MAX_ROWS = 4_000_000
 MAX_FORECAST_BYTES = 512 * 1024
 """About the size at which packed forecasts are cut into another message."""
 _ROW_OVERHEAD_BYTES = 64
-_FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError, OverflowError)
+_FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError, OverflowError, struct.error)
 """What Arrow raises on bytes that are not a stream of record batches, or hold together only at first sight."""
 
 
@@ -176,6 +178,9 @@ def _table(value: bytes | None, most_bytes: int) -> pa.Table:
         detail = f"the message has {len(value)} bytes; at most {most_bytes} are read (reading.max_bytes)"
         raise _Refused("too_large", detail)
     try:
+        if is_compressed(value):
+            detail = "the Arrow stream is compressed; send it plain, and let the log's own compression do it"
+            raise _Refused("schema", detail)
         table = _read(value)
         table.column_names  # noqa: B018 (raises where a name is not UTF-8)
     except _FAULTS as fault:

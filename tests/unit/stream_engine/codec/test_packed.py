@@ -123,6 +123,21 @@ def test_a_column_twice_is_refused():
     assert decode([sink.getvalue().to_pybytes()])[1][0].reason == "schema"
 
 
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+@pytest.mark.parametrize("has_dictionary", [False, True])
+def test_what_could_unpack_to_any_size_is_refused(compression, has_dictionary):
+    sensors = pa.array(["a"] * 1_000)
+    batch = pa.record_batch(
+        {"sensor": sensors.dictionary_encode() if has_dictionary else sensors, "value": np.arange(1_000)}
+    )
+    for wanted, options in ((0, None), (1, pa.ipc.IpcWriteOptions(compression=compression))):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+            writer.write_batch(batch)
+        _, rejects = decode([sink.getvalue().to_pybytes()])
+        assert [reject.reason for reject in rejects] == ["schema"] * wanted
+
+
 def test_sizes_are_bounded(monkeypatch):
     assert decode([GOOD], max_bytes=100)[1][0].reason == "too_large"
     monkeypatch.setattr(packed_module, "MAX_ROWS", 2)
