@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def run_with_kills(place: Place, config: Path, group: str, total: int, kills: in
     marks = sorted(chance.randrange(total // 20, max(total * 9 // 10, total // 20 + 1)) for _ in range(kills))
     for mark in marks:
         engine = place.start(config)
-        poll_for(lambda mark=mark: place.committed(group) >= mark, 600.0, 0.05, f"position {mark} of {group}")
+        poll_for(lambda mark=mark: place.committed(group) >= mark, 600.0, 0.2, f"position {mark} of {group}")
         time.sleep(chance.uniform(0.0, 0.5))
         engine.send_signal(signal.SIGKILL)
         engine.wait()
@@ -220,7 +221,9 @@ def check_states(account: Account, killed: dict[tuple[str, str], Shard], serial:
 def run(num_readings: int, kills: int, seed: int) -> Account:
     """The whole proof on servers of its own."""
     account = Account(kills=kills)
-    with tempfile.TemporaryDirectory() as folder, KafkaServer() as kafka, RedisServer() as redis:
+    with tempfile.TemporaryDirectory() as folder, closing(KafkaServer()) as kafka, closing(RedisServer()) as redis:
+        kafka.start()
+        redis.start()
         place = Place(kafka.servers, redis.url, Path(folder))
         replay(place, num_readings)
         sent = consume_all(place.kafka, "readings")

@@ -50,8 +50,9 @@ class Script:
         return num if self.limit is None else min(num, self.limit)
 
     def records(self, first: int, end: int) -> Iterator[SinkRecord]:
-        """Readings first … end - 1 as records keyed by sensor, stamped with their event time.
+        """Readings first … end - 1 as records keyed by sensor, stamped with the time they are sent.
 
+        (Stamped with their event time, history older than the topic's retention would be removed at once.)
         With a channel the file's other columns stand beside the value, for conditions to look at.
         """
         events = self.events
@@ -70,7 +71,7 @@ class Script:
             else:
                 body["value"] = values[self.channel][number]
             body.update((name, column[number]) for name, column in beside.items())
-            yield SinkRecord(sensor.encode(), orjson.dumps(body), (), time_ns)
+            yield SinkRecord(sensor.encode(), orjson.dumps(body))
 
     def _values(self, name: str, first: int, end: int) -> list[float | None]:
         column = np.asarray(self.events.columns[name][first:end], np.float64)
@@ -153,7 +154,8 @@ def replay(  # noqa: PLR0913 (one argument per option)
 ) -> None:
     """Send history to a topic as if it were live: JSON readings keyed by sensor, in order of arrival.
 
-    Each record's timestamp is the reading's event time. A topic that is missing is created:
+    Each record is stamped with the time it is sent (history older than the topic's retention would be removed at once).
+    A topic that is missing is created:
 
         stream-engine replay metr_la.csv --to kafka://127.0.0.1:9092/readings --speed 60
     """

@@ -49,6 +49,7 @@ broker.heartbeat.interval.ms=300
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=300
+group.consumer.heartbeat.interval.ms=500
 num.partitions=1
 """
 
