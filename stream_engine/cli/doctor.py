@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from connectors.contracts import Source
 from connectors.errors import ConnectorError, MissingTopicError
@@ -24,7 +25,7 @@ from stream_engine.stepper import Stepper, choose_device
 from stream_engine.worker import Doors
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
-MARKS = {OK: "[green]ok     [/]", WARNING: "[yellow]warning[/]", FAILURE: "[bold red]failure[/]"}
+STYLES = {OK: "green", WARNING: "yellow", FAILURE: "bold red"}
 OPEN_S = 10.0
 JOIN_S = 20.0
 NUM_TASTED = 200
@@ -206,6 +207,7 @@ def doctor(
     else:
         console = Console()
         for finding in findings:
-            console.print(f"{MARKS[finding.level]} {finding.check:8} {finding.text}", highlight=False, soft_wrap=True)
+            mark = (f"{finding.level:8}", STYLES[finding.level])
+            console.print(Text.assemble(mark, f"{finding.check:8} {finding.text}"), soft_wrap=True)
     if any(finding.level == FAILURE for finding in findings):
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from connectors.errors import ConnectorConfigError, ConnectorError
 from recurrent_core.errors import CoreError
@@ -51,6 +52,6 @@ def run_program() -> int:
     try:
         app()
     except (EngineError, ConnectorError, CoreError) as error:
-        Console(stderr=True).print(f"[bold red]stream-engine:[/] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(Text.assemble(("stream-engine: ", "bold red"), str(error)), soft_wrap=True)
         return exit_status(error)
     return 0

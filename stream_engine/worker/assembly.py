@@ -126,6 +126,7 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         commit_s=config.commit_interval.s,
         checkpoint_s=config.checkpoint_interval.s,
         flush_s=config.broker_timeout.s,
+        stop_s=config.stop_timeout.s,
         start=config.source.start,
     )
     return Worker(parts, rhythm, open_s=config.store.timeout.s)

@@ -57,7 +57,7 @@ class Worker:
                 after_turn(len(polled))
                 if polled.at_end:
                     break
-            self.pipeline.checkpoint()
+            self.pipeline.finish()
             logger.info("stopped after a last commit")
         finally:
             for part in (parts.source, parts.sink, parts.dead_letters):

@@ -1,20 +1,14 @@
 """Readings decoded and forecasts encoded a second, on one core, beside the bare parser as the floor.
 
-    python -m tests.benchmarks.codec [--out tests/benchmarks/results/codec.json]
+    python -m tests.benchmarks.codec
 
 I know nothing of brokers and models. Each rate is the best of many runs over one batch, in CPU time, so that
 other work on the machine disturbs it less.
 """
 
-import argparse
 import gc
-import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -25,6 +19,7 @@ from connectors.records import RecordBatch
 from stream_engine.codec import decoder_for, encoder_for
 from stream_engine.config import Condition, ReadingConfig
 from stream_engine.localtime import second_of_week
+from tests.benchmarks.results import save
 from tests.support.messages import HOUR_NS, NOW_MS, NOW_NS, forecasts, messages, packed
 
 NUM_RECORDS = 10_000
@@ -34,15 +29,11 @@ HORIZON = 12
 
 
 def main() -> None:
-    """Measure, print and, where asked, keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
+    """Measure, print and keep."""
     rates = {**decoding(), **encoding(), **local_time()}
     for name, rate in rates.items():
         print(f"{name:34s} {rate:12,.0f}/s   {1e6 / rate:8.3f} us each")
-    if asked.out:
-        asked.out.write_text(json.dumps({**where_and_when(), "per_second": rates}, indent=1) + "\n")
+    save("codec", "python -m tests.benchmarks.codec", {"per_second": rates})
 
 
 def decoding() -> dict[str, float]:
@@ -120,23 +111,6 @@ def _rate(work: Callable[[], object], count: int) -> float:
         work()
         best_s = min(best_s, time.process_time() - start_s)
     return count / best_s
-
-
-def where_and_when() -> dict[str, object]:
-    """The commit, the command and the machine."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    return {
-        "commit": commit.stdout.strip(),
-        "command": "python -m tests.benchmarks.codec --out tests/benchmarks/results/codec.json",
-        "machine": f"{models[0] if models else platform.processor()}, {len(models)} cores shared with other work",
-        "python": platform.python_version(),
-        "load_1m": os.getloadavg()[0],
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,11 @@
+"""`make bench`: every benchmark in turn; each prints its ratio and keeps its numbers in results/."""
+
+import sys
+
+from tests.benchmarks import codec, kafka_rates, pipeline, state_cost
+
+if __name__ == "__main__":
+    sys.argv = sys.argv[:1]
+    for benchmark in (pipeline, state_cost, codec, kafka_rates):
+        print(f"\n== {benchmark.__name__.rpartition('.')[2]}", flush=True)
+        benchmark.main()
