@@ -14,6 +14,7 @@ import numpy as np
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka import errors as faults
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.base import MemberState
 
 from connectors.contracts import RevokeCallback, Source
 from connectors.kafka.admin import Admin
@@ -75,13 +76,14 @@ class KafkaSource(Source):
             partition_assignment_strategy=[CooperativeStickyAssignor],
             allow_auto_create_topics=False,
             session_timeout_ms=session_ms,
-            heartbeat_interval_ms=max(100, session_ms // 4),
+            heartbeat_interval_ms=min(1000, session_ms // 4),
             max_partition_fetch_bytes=4 << 20,
             metrics_enabled=False,
         )
         self._turnstile = Turnstile()
         listener = RebalanceListener(self._turnstile, self._note_assigned, self._note_lost)
         self._consumer.subscribe([settings.topic], listener=listener)
+        self._consumer.partitions_for_topic(settings.topic)  # known before the first rebalance, which needs it
         self._silence.heard()
 
     @property
@@ -110,7 +112,19 @@ class KafkaSource(Source):
             raise translated(error, self._settings, timeout_s) from error
         if found:
             self._silence.heard()
+        else:
+            self._see_rebalance_through()
         return self._as_polled(found)
+
+    def _see_rebalance_through(self) -> None:
+        """Ask for a rejoin while a rebalance is under way; one in flight is only awaited.
+
+        A rebalance that began because metadata had changed is forgotten by kafka-python 3.0 if a poll times out
+        in the middle of it: the member would then wait for ever, without partitions and without heartbeats.
+        """
+        consumer, _ = self._open_parts()
+        if consumer.group_metadata().state is MemberState.REBALANCING:
+            consumer._coordinator.request_rejoin()
 
     def _polled(self, max_records: int, timeout_s: float, on_revoke: Any) -> dict[TopicPartition, list[Any]]:
         consumer, turnstile = self._open_parts()

@@ -40,13 +40,14 @@ _STALE = frozenset(
         KafkaError.ILLEGAL_GENERATION,
         KafkaError.UNKNOWN_MEMBER_ID,
         KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
         KafkaError._ASSIGNMENT_LOST,
     }
 )
 _WAITING = frozenset(
     {
         KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,  # this member hears of the new epoch with its next heartbeat
         KafkaError.NOT_COORDINATOR,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -113,7 +114,7 @@ class LibrdkafkaSource(Source):
             session_ms = int(self._settings.session_timeout_s * 1000)
             options["partition__assignment__strategy"] = "cooperative-sticky"
             options["session__timeout__ms"] = session_ms
-            options["heartbeat__interval__ms"] = max(100, session_ms // 4)
+            options["heartbeat__interval__ms"] = min(1000, session_ms // 4)
         return options
 
     @property
@@ -132,12 +133,14 @@ class LibrdkafkaSource(Source):
         messages = self._consume(min(max_records, MOST_AT_ONCE), deadline)
         columns: dict[int, list[Any]] = {}
         ends: dict[int, Position] = {}
+        errors = self._sort_out(messages, columns, ends)
+        batches = self._as_batches(columns, ends)
         if messages:
             self._silence.heard()
-            self._sort_out(messages, columns, ends)
+            for message in errors:  # after the batches: they have moved the positions
+                self._note_error(message.error(), message)
         elif self._silence.is_question_due:
             self._probe()
-        batches = self._as_batches(columns, ends)
         assigned, self._assigned = frozenset(self._assigned), set()
         lost, self._lost = frozenset(self._lost), set()
         return Polled(tuple(batches), assigned, lost)
@@ -157,8 +160,12 @@ class LibrdkafkaSource(Source):
         self._raise_failure()
         return messages
 
-    def _sort_out(self, messages: list[Any], columns: dict[int, list[Any]], ends: dict[int, Position]) -> None:
-        """Records by partition, and the ends of partitions; of partitions not being read nothing passes."""
+    def _sort_out(self, messages: list[Any], columns: dict[int, list[Any]], ends: dict[int, Position]) -> list[Any]:
+        """Records by partition, and the ends of partitions; of partitions not being read nothing passes.
+
+        Returns the messages that are errors.
+        """
+        errors = []
         for message in messages:
             error = message.error()
             if error is None:
@@ -170,10 +177,11 @@ class LibrdkafkaSource(Source):
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends[message.partition()] = message.offset()
             else:
-                self._note_error(error, message)
+                errors.append(message)
         topic = self._settings.topic
         for number in [number for number in columns if Partition(topic, number) not in self._positions]:
             del columns[number]
+        return errors
 
     def _as_batches(self, columns: Mapping[int, list[Any]], ends: Mapping[int, Position]) -> list[RecordBatch]:
         batches = []
@@ -198,7 +206,7 @@ class LibrdkafkaSource(Source):
             self._insist(lambda: consumer.incremental_assign([target]), "seek")
             self._waiting.discard(partition)
         elif partition in self._positions:
-            self._insist(lambda: consumer.seek(target), "seek")
+            self._insist(lambda: _seek(consumer, target), "seek")
         else:
             return  # taken from us meanwhile: the next poll says so
         self._positions[partition] = position
@@ -358,6 +366,17 @@ class LibrdkafkaSource(Source):
 
 def _ignore(_partitions: frozenset[Partition]) -> None:
     """Before `open` nothing can be revoked."""
+
+
+def _seek(consumer: Consumer, target: TopicPartition) -> None:
+    """Move a partition; one that librdkafka has stopped fetching, after an error, is taken out and put in again."""
+    try:
+        consumer.seek(target)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError._STATE:
+            raise
+        consumer.incremental_unassign([target])
+        consumer.incremental_assign([target])
 
 
 def _checked(found: Sequence[TopicPartition]) -> Sequence[TopicPartition]:

@@ -1,0 +1,257 @@
+"""The promises of `connectors.contracts.Source`, on every kind of source."""
+
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from connectors.errors import MissingTopicError, PositionError, StaleEpochError
+from connectors.records import Bounds, Partition, SinkRecord
+from tests.contract.cases import NUM_PARTITIONS, LogCase
+from tests.contract.reading import Reader, bodies, numbered, opened, seek_all, until_assigned
+from tests.support import leaks
+from tests.support.waiting import poll_for
+
+
+def test_poll_waits_its_timeout_at_most_and_only_for_the_first_record(log: LogCase):
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        source.poll(1000, 0.2)
+        began_s = time.monotonic()
+        assert len(source.poll(1000, 0.2)) == 0
+        assert time.monotonic() - began_s < 1.5
+        late = threading.Timer(0.3, log.put, (1, numbered(0, 3)))
+        late.start()
+        began_s = time.monotonic()
+        polled = poll_for(lambda: source.poll(100_000, 10.0), 20.0)
+        assert len(polled) >= 1
+        assert time.monotonic() - began_s < 8.0, "it waited for more than the first record"
+        late.join()
+
+
+def test_records_come_in_log_order_none_twice_none_left_out(log: LogCase):
+    for number in range(NUM_PARTITIONS):
+        log.put(number, numbered(0, 500, f"p{number}-"))
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        reader = Reader(source).until(500 * NUM_PARTITIONS, max_records=37)
+        for number in range(NUM_PARTITIONS):
+            read = reader.read[Partition(log.topic, number)]
+            assert list(read) == list(range(500))
+            assert bodies(read) == [f"p{number}-{row}".encode() for row in range(500)]
+        log.put(0, numbered(500, 600, "p0-"))
+        assert reader.until(500 * NUM_PARTITIONS + 100).read[Partition(log.topic, 0)][599] == b"p0-599"
+
+
+def test_columns_carry_keys_values_headers_and_times(log: LogCase):
+    sent = [
+        SinkRecord(b"k", b"v", (("a", b"1"), ("b", b"")), 1_700_000_000_123_000_000),
+        SinkRecord(None, b"", (), 1_700_000_000_124_000_000),
+        SinkRecord(b"\xff\x00", None, (("a", b"\x00"), ("a", b"2")), 1_700_000_000_125_000_000),
+    ]
+    log.put(2, sent)
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        reader = Reader(source).until(3)
+    rows = []
+    for batch in reader.batches:
+        headers = batch.headers or [None] * len(batch)
+        columns = (batch.keys, batch.values, headers, batch.timestamps_ns.tolist())
+        rows += [SinkRecord(key, value, tuple(head or ()), at) for key, value, head, at in zip(*columns, strict=True)]
+    assert rows == sent
+
+
+def test_nothing_of_a_partition_comes_before_its_first_seek(log: LogCase):
+    for number in range(NUM_PARTITIONS):
+        log.put(number, numbered(0, 200))
+    with opened(log.source("g")) as source:
+        mine = until_assigned(source, NUM_PARTITIONS)
+        for _ in range(5):
+            assert not source.poll(1000, 0.1).batches
+        chosen = Partition(log.topic, 1)
+        assert chosen in mine
+        source.seek(chosen, 150)
+        reader = Reader(source).until(50)
+        reader.poll(1000, 0.3)
+        assert set(reader.read) == {chosen}
+        assert min(reader.read[chosen]) == 150
+
+
+def test_a_seek_decides_the_next_record_however_much_was_fetched_before(log: LogCase):
+    log.put(0, numbered(0, 3000))
+    partition = Partition(log.topic, 0)
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        for position in (0, 2500, 10, 11, 2999, 0):
+            source.seek(partition, position)
+            reader = Reader(source).until(1, max_records=7)
+            assert min(reader.read[partition]) == position
+
+
+def test_a_seek_below_the_log_begins_at_its_earliest_record(log: LogCase):
+    log.put(0, numbered(0, 100))
+    log.remove_before(0, 40)
+    partition = Partition(log.topic, 0)
+    with opened(log.source("g")) as source:
+        until_assigned(source, NUM_PARTITIONS)
+        assert source.bounds([partition]) == {partition: Bounds(40, 100)}
+        source.seek(partition, 5)
+        assert list(Reader(source).until(60).read[partition]) == list(range(40, 100))
+
+
+def test_a_seek_beyond_the_end_is_refused_aloud(log: LogCase):
+    log.put(0, numbered(0, 10))
+    with opened(log.source("g")) as source:
+        until_assigned(source, NUM_PARTITIONS)
+        source.seek(Partition(log.topic, 0), 5000)
+        with pytest.raises(PositionError, match=r"position 5000 lies beyond the log's end 10"):
+            poll_for(lambda: source.poll(100, 0.1).at_end, 10.0)
+
+
+def test_bounds_are_those_of_the_log(log: LogCase):
+    log.put(1, numbered(0, 7))
+    with opened(log.source("g")) as source:
+        mine = until_assigned(source, NUM_PARTITIONS)
+        assert source.num_partitions == NUM_PARTITIONS
+        assert source.bounds(mine) == {
+            Partition(log.topic, 0): Bounds(0, 0),
+            Partition(log.topic, 1): Bounds(0, 7),
+            Partition(log.topic, 2): Bounds(0, 0),
+        }
+        assert source.bounds([]) == {}
+
+
+def test_committed_is_what_the_last_owner_committed(log: LogCase):
+    first, second = Partition(log.topic, 0), Partition(log.topic, 1)
+    with opened(log.source("g")) as source:
+        mine = until_assigned(source, NUM_PARTITIONS)
+        assert source.committed(mine) == dict.fromkeys(mine)
+        source.commit({})
+        source.commit({first: 5})
+        source.commit({first: 3, second: 9})
+        assert source.committed([first, second]) == {first: 3, second: 9}
+    with opened(log.source("g")) as source:
+        until_assigned(source, NUM_PARTITIONS)
+        assert source.committed([first, second]) == {first: 3, second: 9}
+    with opened(log.source("other")) as source:
+        until_assigned(source, NUM_PARTITIONS)
+        assert source.committed([first]) == {first: None}
+
+
+def test_on_revoke_runs_in_close_while_a_commit_succeeds(log: LogCase):
+    gone: list[frozenset[Partition]] = []
+    threads: set[int] = set()
+    source = log.source("g")
+
+    def on_revoke(partitions: frozenset[Partition]) -> None:
+        gone.append(partitions)
+        threads.add(threading.get_ident())
+        source.commit(dict.fromkeys(partitions, 11))
+
+    with opened(source, on_revoke):
+        mine = until_assigned(source, NUM_PARTITIONS)
+        seek_all(source, mine)
+    assert gone == [frozenset(mine)]
+    assert threads == {threading.get_ident()}
+    with opened(log.source("g")) as after:
+        assert after.committed(until_assigned(after, NUM_PARTITIONS)) == dict.fromkeys(mine, 11)
+
+
+def test_a_second_member_gets_partitions_only_after_the_first_has_committed_them(log: LogCase):
+    for number in range(NUM_PARTITIONS):
+        log.put(number, numbered(0, 100))
+    gone: set[Partition] = set()
+    first = log.source("g")
+
+    def on_revoke(partitions: frozenset[Partition]) -> None:
+        gone.update(partitions)
+        first.commit({partition: 40 + partition.number for partition in partitions})
+
+    with opened(first, on_revoke), ExitStack() as stack:
+        mine = until_assigned(first, NUM_PARTITIONS)
+        seek_all(first, mine)
+        reader = Reader(first).until(100 * NUM_PARTITIONS)
+        second = stack.enter_context(opened(log.source("g")))
+        other = Reader(second)
+
+        def moved() -> bool:
+            reader.poll()
+            other.poll()
+            return bool(other.assigned)
+
+        poll_for(moved, 30.0, every_s=0.0, what="the second member's partitions")
+        assert other.assigned <= gone == reader.lost
+        assert second.committed(other.assigned) == {part: 40 + part.number for part in other.assigned}
+        for number in range(NUM_PARTITIONS):
+            log.put(number, numbered(100, 150))
+        seek_all(second, other.assigned, 100)
+        kept = len(mine - gone)
+        read_before = reader.num_records
+
+        def read_on() -> bool:
+            reader.poll()
+            other.poll()
+            return reader.num_records - read_before >= 50 * kept and other.num_records >= 50 * len(other.assigned)
+
+        poll_for(read_on, 30.0, every_s=0.0, what="both to read on")
+        reader.poll(1000, 0.2)
+        assert reader.num_records - read_before == 50 * kept, "a revoked partition was handed out"
+        assert other.read.keys() == other.assigned
+        with pytest.raises(StaleEpochError, match="no longer ours"):
+            first.commit(dict.fromkeys(other.assigned, 1))
+        assert second.committed(other.assigned) == {part: 40 + part.number for part in other.assigned}
+
+
+def test_a_commit_waits_for_a_rebalance_that_is_going_on(log: LogCase):
+    with opened(log.source("g")) as first:
+        mine = until_assigned(first, NUM_PARTITIONS)
+        seek_all(first, mine)
+        ended = threading.Event()
+
+        def join_and_leave() -> None:
+            with opened(log.source("g")) as second:
+                while not ended.is_set():
+                    second.poll(10, 0.05)
+
+        thread = threading.Thread(target=join_and_leave)
+        thread.start()
+        try:
+            lost: set[Partition] = set()
+            position = 0
+            stop_s = time.monotonic() + 30
+            while not lost and time.monotonic() < stop_s:
+                polled = first.poll(10, 0.01)
+                lost |= polled.lost
+                position += 1
+                mine -= lost
+                try:
+                    first.commit(dict.fromkeys(mine, position))
+                except StaleEpochError:
+                    lost |= first.poll(10, 0.1).lost
+                    mine -= lost
+            assert lost, "the second member got nothing"
+            first.commit(dict.fromkeys(mine, 1000))
+            assert first.committed(mine) == dict.fromkeys(mine, 1000)
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_missing_topic_is_named_with_its_nearest_and_not_created(log: LogCase):
+    source = log.missing_source()
+    with leaks.no_leaks(), pytest.raises(MissingTopicError, match=rf"{log.topic}x.*did you mean '{log.topic}'"):
+        source.open(lambda gone: None, 10.0)
+    source.close()
+    assert f"{log.topic}x" not in log.names()
+
+
+def test_nothing_is_left_after_close(log: LogCase):
+    log.put(0, numbered(0, 10))
+    with leaks.no_leaks():
+        source = log.source("g")
+        source.open(lambda gone: None, 20.0)
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        Reader(source).until(10)
+        source.close()
+        source.close()
