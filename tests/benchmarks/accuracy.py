@@ -40,6 +40,8 @@ TEST_WINDOWS = {"metr_la_tail65": 3420, "pems08_flow_tail": 3595, "aarhus_speed"
 MONDAY_S = 3 * 86400
 """1970-01-01 was a Thursday."""
 CHUNK_ROWS = 256
+Results = dict[str, dict[str, float]]
+"""Numbers by set and name."""
 Floats = NDArray[np.float64]
 
 
@@ -163,7 +165,7 @@ class Stream:
         return tuple(torch.from_numpy(column) for column in (elapsed, self.cadence_s[slots], second))
 
 
-def evaluate(model: StreamingModel, grids: list[Grid], is_quiet: bool = False) -> dict[str, dict[str, float]]:
+def evaluate(model: StreamingModel, grids: list[Grid], is_quiet: bool = False) -> Results:
     """Stream the grids through the model and score each."""
     stream = Stream(model, grids)
     scores = {grid.name: Score.empty(grid.readings.shape[1]) for grid in grids}
@@ -175,7 +177,7 @@ def evaluate(model: StreamingModel, grids: list[Grid], is_quiet: bool = False) -
         end = min(start + CHUNK_ROWS, num_rows)
         said = stream.chunk(start, end)
         for grid, columns in zip(grids, stream.columns, strict=True):
-            rows = np.arange(max(start, grid.first_origin), min(end, len(grid.readings)))
+            rows = np.arange(max(start, grid.first_origin), min(end, len(grid.readings) - NUM_LEADS))
             if len(rows):
                 truth = targets(grid, rows)
                 season = seasonal_forecasts(grid, seasons[grid.name], rows)
@@ -186,7 +188,7 @@ def evaluate(model: StreamingModel, grids: list[Grid], is_quiet: bool = False) -
     return {name: score.summary() for name, score in scores.items() if score.cells.sum() > 0}
 
 
-def table(results: dict[str, dict[str, float]]) -> str:
+def table(results: Results) -> str:
     """The results as lines of text, with the geometric means of the ratios last."""
     columns = ("mae", "rmse", "persistence_mae", "seasonal_mae", "ratio", "persistence_ratio", "coverage")
     lines = [f"{'set':42s}" + "".join(f"{column[:14]:>15s}" for column in columns)]
@@ -197,48 +199,53 @@ def table(results: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def geometric_mean(results: dict[str, dict[str, float]], what: str) -> float:
+def geometric_mean(results: Results, what: str) -> float:
     """Of one number over the sets."""
     return float(np.exp(np.mean([np.log(result[what]) for result in results.values()])))
 
 
+def save(model: StreamingModel, development: Results, tests: Results) -> None:
+    """Write what has been scored so far, with commit and command."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    content = {
+        "commit": commit.stdout.strip(),
+        "command": " ".join(["python", "tests/benchmarks/accuracy.py", *sys.argv[1:]]),
+        "model": f"{model.name}@{model.version}",
+        "layout_id": model.layout_id,
+        "state_bytes": model.state_floats * 4,
+        "geometric_mean_ratio": geometric_mean(development, "ratio") if development else None,
+        "test_windows": tests,
+        "development": development,
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+
+
 def main() -> None:
-    """Score the default model and save the numbers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--rows", type=int, default=0, help="first rows only, 0 for all")
-    parser.add_argument("--sensors", type=int, default=32, help="of each set, evenly spaced")
-    parser.add_argument("--only", nargs="*", help="these sets alone")
+    """Score a model on the test windows and the development sets, and save the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default", help="a shipped artifact's name or a folder")
+    parser.add_argument("--rows", type=int, default=0, help="first rows of the development sets, 0 for all")
+    parser.add_argument("--sensors", type=int, default=32, help="of each development set, evenly spaced")
+    parser.add_argument("--only", nargs="*", help="these development sets alone")
     parser.add_argument("--skip-tests", action="store_true", help="leave out the test windows of the three big sets")
     parser.add_argument("--no-save", action="store_true")
     wanted = parser.parse_args()
     model = load_model(wanted.model)
-    names = wanted.only or loader().names()
-    began = time.perf_counter()
-    print(f"{model.name}@{model.version}, {model.state_floats * 4} bytes of state a sensor")
-    grids = [read_grid(name, wanted.sensors, wanted.rows) for name in names]
-    development = evaluate(model, grids)
-    print(table(development))
-    tests: dict[str, dict[str, float]] = {}
-    if not wanted.skip_tests:
-        for name, first_origin in TEST_WINDOWS.items():
-            tests |= evaluate(model, [read_grid(name, first_origin=first_origin)])
-        print(table(tests))
-    if not wanted.no_save:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        content = {
-            "commit": commit.stdout.strip(),
-            "command": " ".join(["python", "tests/benchmarks/accuracy.py", *sys.argv[1:]]),
-            "model": f"{model.name}@{model.version}",
-            "layout_id": model.layout_id,
-            "state_bytes": model.state_floats * 4,
-            "seconds": round(time.perf_counter() - began),
-            "geometric_mean_ratio": geometric_mean(development, "ratio"),
-            "development": development,
-            "test_windows": tests,
-        }
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{model.name}@{model.version}, {model.state_floats * 4} bytes of state a sensor", flush=True)
+    tests: Results = {}
+    development: Results = {}
+    for name, first_origin in {} if wanted.skip_tests else TEST_WINDOWS.items():
+        tests |= evaluate(model, [read_grid(name, first_origin=first_origin)])
+        print(table(tests), flush=True)
+        if not wanted.no_save:
+            save(model, development, tests)
+    names = loader().names() if wanted.only is None else wanted.only
+    if names:
+        development = evaluate(model, [read_grid(name, wanted.sensors, wanted.rows) for name in names])
+        print(table(development), flush=True)
+        if not wanted.no_save:
+            save(model, development, tests)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ MOST_TICKS = 1e6
 """Longer gaps are folded as this many ticks: everything with a tick in it has been forgotten by then."""
 DRIFT_RATES = (0.1, 0.005)
 """Rates of the short and the long running error at lead 1."""
+MOST_SEASONS = 16.0
 CLIP = 20.0
 """Features and residuals are kept within ± this many scales."""
 
@@ -118,10 +119,17 @@ def _learn_arrived(parts: Parts, landing: Landing, config: ElinformerConfig) -> 
 
 
 def _readout_errors(parts: Parts, landing: Landing, noted: dict[str, Tensor]) -> Tensor:
-    """Truth minus what each read-out said at the origins a knot back, [batch, readouts, knots]; see READOUTS."""
+    """Truth minus what each read-out said at the origins a knot back, [batch, readouts, knots]; see READOUTS.
+
+    What a memory said is taken from its residual at the truth, as its cell has not changed since; where a knot
+    reaches over n seasons it has, n - 1 times, and the error is taken to grow as a random walk's, by sqrt(n).
+    """
     knots = mixing.knot_leads(landing.value.device)
     truth, residuals = landing.value[:, None, None], landing.residuals[..., None]
     raw = residuals[:, list(RAW_MEMORIES)].expand(-1, -1, len(knots))
+    at = landing.clock
+    seasons = torch.ceil(knots * (at.cadence_s / at.day_period_s).float()[:, None] - 1e-3).clamp(1.0, MOST_SEASONS)
+    growth = seasons.sqrt()[:, None]
     b = mixing.decay(parts["residual_cross"], parts["residual_square"])
     said = torch.stack(
         [parts["ring"][:, knots], noted["ridge"].diagonal(dim1=1, dim2=2), noted["affine"].diagonal(dim1=1, dim2=2)],
@@ -130,8 +138,8 @@ def _readout_errors(parts: Parts, landing: Landing, noted: dict[str, Tensor]) ->
     return torch.cat(
         [
             truth - said[:, :1],
-            raw,
-            residuals - b * noted["residuals"].mT,
+            raw * growth,
+            (residuals - b * noted["residuals"].mT) * growth,
             truth - said[:, 1:],
             truth - noted["smooth"].mT,
         ],
