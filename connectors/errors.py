@@ -59,7 +59,7 @@ class StoredStateError(ConnectorError):
 def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
     """The known names nearest to one that was not found, for an error's way out.
 
-    >>> nearest_names("readngs", ["readings", "forecasts"])
+    >>> nearest_names("readngs", ["readings", "alarms"])
     "did you mean 'readings'?"
     >>> nearest_names("x", [])
     'there are none'
@@ -67,7 +67,7 @@ def nearest_names(name: str, known: Iterable[str], most: int = 3) -> str:
     names = sorted(known)
     if not names:
         return "there are none"
-    close = get_close_matches(name, names, n=most, cutoff=0.5)
+    close = get_close_matches(name, names, n=most, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(map(repr, close))}?"
     shown = ", ".join(names[:10])
