@@ -8,6 +8,7 @@ A slot that reports less often than once a cell uses every w-th cell, w a diviso
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -81,10 +82,16 @@ def clock(second_of_week: Tensor, cadence_s: Tensor, num_day_cells: int, num_wee
     )
 
 
+@cache
+def _divisors(num_cells: int, device: torch.device) -> Tensor:
+    """The divisors of num_cells in order, float64."""
+    divisors = [d for d in range(1, num_cells + 1) if num_cells % d == 0]
+    return torch.tensor(divisors, dtype=torch.float64, device=device)
+
+
 def _width(stretch: Tensor, num_cells: int) -> Tensor:
     """The largest divisor of num_cells not above the cadence's stretch in cells (a tenth of grace), at least 1."""
-    divisors = torch.tensor([d for d in range(1, num_cells + 1) if num_cells % d == 0], dtype=torch.float64)
-    divisors = divisors.to(stretch.device)
+    divisors = _divisors(num_cells, stretch.device)
     return divisors[(torch.bucketize(stretch * 1.1, divisors, right=True) - 1).clamp(min=0)]
 
 

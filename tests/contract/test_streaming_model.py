@@ -289,7 +289,7 @@ def test_a_stretched_series_gives_stretched_forecasts(model: StreamingModel) -> 
 
 
 def test_a_daily_wave_is_learnt_and_reaches_a_whole_season(model: StreamingModel) -> None:
-    story = make_story(288 * 4)
+    story = make_story(288 * 3 + 100)
     slots = slice(0, 1)
     _, state = tell(model, story, model.init_state(1), end=len(story) - 1, slots=slots)
     horizon = min(288, model.max_horizon)

@@ -49,15 +49,16 @@ class Landing:
     clock: calendar.Clock
 
 
-def fold(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> calendar.Clock:
-    """Fold one reading into every slot's parts; return the clock of the readings."""
+def fold(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> tuple[calendar.Clock, Tensor]:
+    """Fold one reading into every slot's parts; return the clock of the readings and the new scales, [batch]."""
     landing = _land(parts, arrival, config)
     _learn_scale(parts, landing, config)
-    _learn_arrived(parts, landing, config)
+    scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
+    _learn_arrived(parts, landing, scale, config)
     parts["residuals"].copy_(landing.residuals)
     _learn_calendar(parts, landing, arrival, config)
     _learn_pairs(parts, landing, config)
-    return landing.clock
+    return landing.clock, scale
 
 
 def _land(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> Landing:
@@ -94,7 +95,7 @@ def journal_columns(journal: Tensor) -> dict[str, Tensor]:
     return dict(zip(JOURNAL, columns, strict=True))
 
 
-def _learn_arrived(parts: Parts, landing: Landing, config: ElinformerConfig) -> None:
+def _learn_arrived(parts: Parts, landing: Landing, scale: Tensor, config: ElinformerConfig) -> None:
     """The truth for the origins that lie a knot back has arrived: errors of read-outs, mix and intervals."""
     knots = mixing.knot_leads(landing.value.device)
     origin = torch.remainder(parts["tick"][:, None] - knots, TICK_TURN)
@@ -102,7 +103,6 @@ def _learn_arrived(parts: Parts, landing: Landing, config: ElinformerConfig) -> 
     journal = parts["journal"].gather(1, rows[..., None].expand(-1, -1, parts["journal"].shape[2]))
     is_arrived = (journal[..., 0] == origin).float() * landing.is_later[:, None]
     noted = journal_columns(journal)
-    scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
     parts["arrived"].add_(is_arrived).clamp_(max=1e4)
 
     errors = _readout_errors(parts, landing, noted)
@@ -126,7 +126,8 @@ def _readout_errors(parts: Parts, landing: Landing, noted: dict[str, Tensor]) ->
     """
     knots = mixing.knot_leads(landing.value.device)
     truth, residuals = landing.value[:, None, None], landing.residuals[..., None]
-    raw = residuals[:, list(RAW_MEMORIES)].expand(-1, -1, len(knots))
+    first, second, third = RAW_MEMORIES
+    raw = torch.cat([residuals[:, first : second + 1], residuals[:, third : third + 1]], dim=1)
     at = landing.clock
     seasons = torch.ceil(knots * (at.cadence_s / at.day_period_s).float()[:, None] - 1e-3).clamp(1.0, MOST_SEASONS)
     growth = seasons.sqrt()[:, None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recurrent_core import calendar, intervals, mixing, scaling
+from recurrent_core import calendar, intervals, mixing
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.models.elinformer.fold import CLIP, Parts
 from recurrent_core.models.elinformer.layout import D_KEY, NUM_LEADS, PAIR_TICKS, RAW_MEMORIES
@@ -50,10 +50,12 @@ class Origin:
 
     Attributes:
         clock: the clock of the slots' last readings.
+        scale: [batch], the slots' scales.
         gap: [batch, 1] float32, at most 1e6, ticks from the last reading to the origin; None at a reading.
     """
 
     clock: calendar.Clock
+    scale: Tensor
     gap: Tensor | None
 
 
@@ -75,7 +77,7 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
         leads = (torch.round(origin.gap).clamp(min=1.0) + lead).long()
     where = calendar.places(origin.clock, moments_of, config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
-    scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
+    scale = origin.scale
     newest = parts["ring"][:, :1]
     residuals = parts["residuals"]
     ahead = memories[:, :, :NUM_LEADS] - newest[..., None]

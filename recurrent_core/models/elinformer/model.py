@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from recurrent_core import scaling
-from recurrent_core.calendar import clock
+from recurrent_core.calendar import WEEK_S, clock
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
-from recurrent_core.models.elinformer.fold import MOST_TICKS, Parts, fold
+from recurrent_core.models.elinformer.fold import MOST_TICKS, fold
 from recurrent_core.models.elinformer.forecast import Forecast, Origin, forecast, note
 from recurrent_core.models.elinformer.layout import READOUTS, make_layout
 from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
@@ -77,21 +77,25 @@ class Elinformer(StreamingModel):
     def step(self, arrival: Arrival, state: Tensor, horizon: int) -> tuple[Outlook, Tensor]:
         self._check(state, horizon)
         new_state = state.clone()
-        parts = self.layout.views(new_state)
-        at = fold(parts, arrival, self.config)
-        made = forecast(parts, Origin(at, None), horizon, self._prior(state), self.config)
-        note(parts, made)
-        return self._outlook(parts, made, horizon), new_state
+        # inference mode is faster still, but its tensors may not leave: the callers change their slabs in place
+        with torch.inference_mode():
+            parts = self.layout.views(new_state)
+            at, scale = fold(parts, arrival, self.config)
+            made = forecast(parts, Origin(at, scale, None), horizon, self._prior(state), self.config)
+            note(parts, made)
+        return self._outlook(new_state, made, horizon), new_state
 
     @torch.no_grad()
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)
-        parts = self.layout.views(state)
-        last = torch.remainder(question.second_of_week - question.elapsed_s, 604800.0)
-        at = clock(last, question.cadence_s, self.config.day_cells, self.config.week_cells)
-        gap = (question.elapsed_s / question.cadence_s).clamp(max=MOST_TICKS).float()[:, None]
-        made = forecast(parts, Origin(at, gap), horizon, self._prior(state), self.config)
-        return self._outlook(parts, made, horizon)
+        with torch.inference_mode():
+            last = torch.remainder(question.second_of_week - question.elapsed_s, WEEK_S)
+            at = clock(last, question.cadence_s, self.config.day_cells, self.config.week_cells)
+            gap = (question.elapsed_s / question.cadence_s).clamp(max=MOST_TICKS).float()[:, None]
+            parts = self.layout.views(state)
+            scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
+            made = forecast(parts, Origin(at, scale, gap), horizon, self._prior(state), self.config)
+        return self._outlook(state, made, horizon)
 
     def describe(self, state: Tensor) -> dict[str, float]:
         parts = self.layout.views(state[None])
@@ -117,13 +121,13 @@ class Elinformer(StreamingModel):
         if not 1 <= horizon <= self.max_horizon:
             raise ConfigError(f"horizon is {horizon}, wanted 1 to {self.max_horizon}")
 
-    def _outlook(self, parts: Parts, made: Forecast, horizon: int) -> Outlook:
+    def _outlook(self, state: Tensor, made: Forecast, horizon: int) -> Outlook:
         """Put the forecast back into the unit of the values."""
-        anchor = scaling.join_anchor(parts["anchor"])[:, None]
+        anchor = scaling.join_anchor(self.layout.view(state, "anchor"))[:, None]
         middle = made.mix[:, :horizon].double()
         sides = made.widths[:, :, :horizon].double()
         mean = anchor + middle
-        drift, count = parts["drift"], parts["count"]
+        drift, count = self.layout.view(state, "drift"), self.layout.view(state, "count")
         return Outlook(
             mean=mean,
             quantiles=torch.stack([mean - sides[:, 0], mean, mean + sides[:, 1]], dim=1),
