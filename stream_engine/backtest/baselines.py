@@ -115,7 +115,7 @@ class ArrivalBaselines:
         found = np.full(ahead_ns.shape, np.nan)
         origin, lead = np.nonzero(np.isnan(found))
         back = -(-ahead_ns // season)
-        first_ns = int(history.times_ns.min(initial=0))
+        first_ns = history.span_ns[0]
         while len(origin):
             wanted_ns = history.times_ns[arrivals[origin]] + ahead_ns[origin, lead] - back[origin, lead] * season
             seen = self._times.nearest(history.series[arrivals[origin]], wanted_ns, cadences_ns[origin] // 2)

@@ -68,6 +68,11 @@ class ArrivalHistory:
     values: Float64s
     step_ns: int
 
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """The oldest and the newest event time; (0, 0) where there are none."""
+        return (int(self.times_ns.min()), int(self.times_ns.max())) if len(self.times_ns) else (0, 0)
+
     def readings(self) -> SeriesTimes:
         """The times of the readings, sensor by sensor, slots without one left out."""
         return SeriesTimes.of(self.series, self.times_ns, np.isfinite(self.values), len(self.sensors))

@@ -143,7 +143,7 @@ def replay_arrivals(
     the history, which the engine never sees. Origins whose last lead lies beyond the newest reading are not judged.
     """
     readings = history.readings()
-    newest_ns = int(history.times_ns.max(initial=0))
+    _, newest_ns = history.span_ns
     for start in range(0, len(history.times_ns), READINGS_PER_BATCH):
         stop = min(start + READINGS_PER_BATCH, len(history.times_ns))
         shown = slice(start, stop)

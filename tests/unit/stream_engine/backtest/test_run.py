@@ -1,6 +1,7 @@
 """A whole backtest from file to scores: every form of the data scores the same, and refusals are clear."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,14 @@ def test_data_off_any_grid_is_replayed_in_order_of_arrival(tmp_path: Path) -> No
     assert document["horizons"]["1"]["mae"] == 1.0
     assert document["horizons"]["2"]["mae"] == 2.0
     assert document["horizons"]["2"]["count"] == 3 * 48
+
+
+def test_where_every_row_is_full_both_ways_of_replaying_agree(tmp_path: Path) -> None:
+    plan = Plan(npz(tmp_path / "t.npz", 400), horizon=3, test_start="320")
+    by_rows = run_backtest(plan, JUDGED)
+    by_arrival = run_backtest(replace(plan, only_at_readings=True, cadence_ns=300 * 10**9), JUDGED)
+    for part in ("horizons", "mean", "baselines", "num_readings"):
+        assert by_rows[part] == by_arrival[part]
 
 
 def test_what_comes_after_an_origin_changes_no_forecast_made_at_it(tmp_path: Path) -> None:
