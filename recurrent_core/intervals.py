@@ -13,8 +13,10 @@ MISS_RATE = 0.1
 UNIT = 1.6
 """10 % quantile over mean size, nearly the same for normal (1.61) and Laplace (1.61) errors."""
 MAX_OFFSET = 1.5
+FIRST_GAIN, LEAST_GAIN = 1.0, 0.02
+"""An offset moves by max(LEAST_GAIN, FIRST_GAIN / (n + 20)) times miss minus MISS_RATE, n truths so far."""
 PRIOR_READINGS = 2.0
-PRIOR_ERROR = 1.5
+PRIOR_ERROR = 1.0
 """Error expected of a new slot's first forecasts, in scales, per square root of the lead."""
 
 
@@ -46,5 +48,5 @@ def learn_offsets(offsets: Tensor, counts: Tensor, error: Tensor, expected: Tens
     """
     below_above = torch.stack([-error, error], dim=1)
     is_miss = (below_above > widths(expected, offsets)).float()
-    gain = (0.5 / (counts + 20.0)).clamp(min=0.01) * is_arrived
+    gain = (FIRST_GAIN / (counts + 20.0)).clamp(min=LEAST_GAIN) * is_arrived
     return (offsets + gain[:, None] * (is_miss - MISS_RATE)).clamp(-MAX_OFFSET, MAX_OFFSET)

@@ -204,11 +204,16 @@ def geometric_mean(results: Results, what: str) -> float:
     return float(np.exp(np.mean([np.log(result[what]) for result in results.values()])))
 
 
-def save(model: StreamingModel, development: Results, tests: Results) -> None:
+def commit_now() -> str:
+    """The commit checked out, to be read before the code can change under a long run."""
+    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    return answer.stdout.strip()
+
+
+def save(model: StreamingModel, commit: str, development: Results, tests: Results) -> None:
     """Write what has been scored so far, with commit and command."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     content = {
-        "commit": commit.stdout.strip(),
+        "commit": commit,
         "command": " ".join(["python", "tests/benchmarks/accuracy.py", *sys.argv[1:]]),
         "model": f"{model.name}@{model.version}",
         "layout_id": model.layout_id,
@@ -231,6 +236,7 @@ def main() -> None:
     parser.add_argument("--skip-tests", action="store_true", help="leave out the test windows of the three big sets")
     parser.add_argument("--no-save", action="store_true")
     wanted = parser.parse_args()
+    commit = commit_now()
     model = load_model(wanted.model)
     print(f"{model.name}@{model.version}, {model.state_floats * 4} bytes of state a sensor", flush=True)
     tests: Results = {}
@@ -239,13 +245,13 @@ def main() -> None:
         tests |= evaluate(model, [read_grid(name, first_origin=first_origin)])
         print(table(tests), flush=True)
         if not wanted.no_save:
-            save(model, development, tests)
+            save(model, commit, development, tests)
     names = loader().names() if wanted.only is None else wanted.only
     if names:
         development = evaluate(model, [read_grid(name, wanted.sensors, wanted.rows) for name in names])
         print(table(development), flush=True)
         if not wanted.no_save:
-            save(model, development, tests)
+            save(model, commit, development, tests)
 
 
 if __name__ == "__main__":

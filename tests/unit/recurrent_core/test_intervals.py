@@ -38,4 +38,4 @@ def test_offsets_stay_within_bounds() -> None:
 def test_the_first_error_expected_grows_with_the_lead() -> None:
     nothing = torch.zeros(1, 5)
     expected = intervals.expected_error(nothing, nothing, torch.tensor([2.0]), torch.tensor([1, 2, 4, 8, 12]))
-    assert torch.allclose(expected, 3.0 * torch.tensor([[1.0, 2.0, 4.0, 8.0, 12.0]]).sqrt())
+    assert torch.allclose(expected, 2.0 * torch.tensor([[1.0, 2.0, 4.0, 8.0, 12.0]]).sqrt())
