@@ -11,15 +11,15 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as faults
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.coordinator.base import MemberState
 
 from connectors.contracts import RevokeCallback, Source
 from connectors.kafka.admin import Admin
 from connectors.kafka.client import make, translated
-from connectors.kafka.turnstile import RebalanceListener, Revocation, Turnstile
+from connectors.kafka.membership import Membership, as_offsets
+from connectors.kafka.turnstile import Revocation
 from connectors.kafka_settings import (
     KafkaSettings,
     beyond_end,
@@ -46,14 +46,10 @@ class KafkaSource(Source):
         self._settings = settings
         self._group = require_group(settings)
         self._consumer: KafkaConsumer | None = None
-        self._turnstile: Turnstile | None = None
-        self._on_revoke: RevokeCallback = _ignore
+        self._membership: Membership | None = None
         self._num_partitions = 0
         self._silence = Silence(settings.broker_timeout_s)
         self._positions: dict[Partition, Position] = {}
-        self._assigned: set[Partition] = set()
-        self._lost: set[Partition] = set()
-        self._leaving: frozenset[Partition] = frozenset()
 
     def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
         """Connect and subscribe; the topic must exist."""
@@ -63,7 +59,6 @@ class KafkaSource(Source):
         if settings.topic not in topics:
             raise missing_topic(settings, list(topics))
         self._num_partitions = topics[settings.topic]
-        self._on_revoke = on_revoke
         session_ms = int(settings.session_timeout_s * 1000)
         self._consumer = make(
             KafkaConsumer,
@@ -80,10 +75,11 @@ class KafkaSource(Source):
             max_partition_fetch_bytes=4 << 20,
             metrics_enabled=False,
         )
-        self._turnstile = Turnstile()
-        listener = RebalanceListener(self._turnstile, self._note_assigned, self._note_lost)
-        self._consumer.subscribe([settings.topic], listener=listener)
-        self._consumer.partitions_for_topic(settings.topic)  # known before the first rebalance, which needs it
+        try:
+            self._membership = Membership(self._consumer, settings.topic, on_revoke)
+        except faults.KafkaError as error:
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+            raise translated(error, settings, timeout_s) from error
         self._silence.heard()
 
     @property
@@ -103,7 +99,9 @@ class KafkaSource(Source):
         try:
             if self._silence.is_question_due:
                 self._probe()
-            found = self._polled(max_records, deadline.remaining_s, self._revoke)
+            _, membership = self._open_parts()
+            if membership.settle(deadline.remaining_s):
+                found = membership.poll(max_records, deadline.remaining_s)
         except faults.OffsetOutOfRangeError as error:
             self._move_into_range(error)
         except faults.RetriableError:
@@ -112,29 +110,15 @@ class KafkaSource(Source):
             raise translated(error, self._settings, timeout_s) from error
         if found:
             self._silence.heard()
-        else:
-            self._see_rebalance_through()
         return self._as_polled(found)
 
-    def _see_rebalance_through(self) -> None:
-        """Ask for a rejoin while a rebalance is under way; one in flight is only awaited.
-
-        A rebalance that began because metadata had changed is forgotten by kafka-python 3.0 if a poll times out
-        in the middle of it: the member would then wait for ever, without partitions and without heartbeats.
-        """
-        consumer, _ = self._open_parts()
-        if consumer.group_metadata().state is MemberState.REBALANCING:
-            consumer._coordinator.request_rejoin()
-
-    def _polled(self, max_records: int, timeout_s: float, on_revoke: Any) -> dict[TopicPartition, list[Any]]:
-        consumer, turnstile = self._open_parts()
-        timeout_ms = timeout_s * 1000
-        found: dict[TopicPartition, list[Any]] = turnstile.call(
-            lambda: consumer.poll(timeout_ms, max_records), on_revoke
-        )
-        return found
-
     def _as_polled(self, found: Mapping[TopicPartition, list[Any]]) -> Polled:
+        _, membership = self._open_parts()
+        assigned, lost = membership.news()
+        for partition in lost:
+            self._positions.pop(partition, None)
+        if assigned or lost:
+            self._silence.heard()
         batches = []
         for topic_partition, records in found.items():
             partition = Partition(topic_partition.topic, topic_partition.partition)
@@ -143,8 +127,6 @@ class KafkaSource(Source):
             batches.append(_as_batch(partition, records, next_position))
         if not found:
             batches = self._unseen_records()
-        assigned, self._assigned = frozenset(self._assigned), set()
-        lost, self._lost = frozenset(self._lost), set()
         return Polled(tuple(batches), assigned, lost)
 
     def _read_up_to(self, topic_partition: TopicPartition, at_least: Position) -> Position:
@@ -192,21 +174,21 @@ class KafkaSource(Source):
         """Commit positions; while the group rebalances, take part in that until the commit can be done."""
         if not positions:
             return
-        consumer, _ = self._open_parts()
+        consumer, membership = self._open_parts()
         wanted = dict(positions)
         deadline = Deadline.after(ASK_TIMEOUT_S)
-        while True:
-            self._check_ownership(wanted)
+        while wanted:
+            foreign = [partition for partition in wanted if not membership.holds(partition)]
+            if foreign:
+                raise not_ours(foreign, "they are not assigned to this member")
             try:
-                consumer.commit(_as_offsets(wanted), timeout_ms=max(1.0, 1000 * deadline.remaining_s))
+                consumer.commit(as_offsets(wanted), timeout_ms=max(1.0, 1000 * deadline.remaining_s))
                 return
             except faults.KafkaError as error:
                 self._check_is_rebalance(error, wanted)
-                if deadline.is_over:
+                if deadline.is_over or membership.is_revoking:
                     raise unreachable(self._settings, ASK_TIMEOUT_S, "the group is still rebalancing") from error
             self._take_part(wanted)
-            if not wanted:
-                return
 
     def _check_is_rebalance(self, error: faults.KafkaError, wanted: Mapping[Partition, Position]) -> None:
         """Let a commit's failure pass only if it can be done after the rebalance that is going on."""
@@ -220,36 +202,24 @@ class KafkaSource(Source):
             raise not_ours(list(wanted), "this member was put out of the group") from error
         raise translated(error, self._settings, ASK_TIMEOUT_S) from error
 
-    def _check_ownership(self, wanted: Mapping[Partition, Position]) -> None:
-        consumer, _ = self._open_parts()
-        ours = {Partition(*item) for item in consumer.assignment()} | self._leaving
-        foreign = [partition for partition in wanted if partition not in ours or partition in self._lost]
-        if foreign:
-            raise not_ours(foreign, "they are not assigned to this member")
-
     def _take_part(self, wanted: dict[Partition, Position]) -> None:
-        """Drive a rebalance that a commit waits for, handing out nothing.
+        """Drive a rebalance that a commit waits for.
 
         Partitions that are asked back meanwhile are committed as wanted and given up at once; the next poll
         reports them lost.
         """
-        consumer, _ = self._open_parts()
+        _, membership = self._open_parts()
 
         def give_up(revocation: Revocation) -> None:
             leaving = {Partition(*item) for item in revocation.partitions}
             last = {partition: wanted.pop(partition) for partition in leaving if partition in wanted}
-            try:
-                consumer.commit(_as_offsets(last), timeout_ms=1000 * ASK_TIMEOUT_S)
-            finally:
-                self._forget(revocation.partitions)
-                _let_go(revocation, consumer)
+            membership.give_up(revocation, last, ASK_TIMEOUT_S)
 
-        reading = consumer.assignment() - consumer.paused()
-        consumer.pause(*reading)
         try:
-            self._polled(1, 0.05, give_up)
-        finally:
-            consumer.resume(*(reading & consumer.assignment()))
+            membership.settle(0.1, give_up)
+        except faults.KafkaError as error:
+            if not isinstance(error, faults.RetriableError):
+                raise translated(error, self._settings, ASK_TIMEOUT_S) from error
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         """What each partition's log holds now."""
@@ -266,53 +236,15 @@ class KafkaSource(Source):
 
     def close(self) -> None:
         """Give the partitions back, leave the group and free everything."""
-        consumer, turnstile = self._consumer, self._turnstile
-        if consumer is None or turnstile is None:
+        membership = self._membership
+        if membership is None:
             return
         try:
-            turnstile.call(lambda: consumer.close(autocommit=False, timeout_ms=5000), self._revoke)
+            membership.leave()
         except faults.KafkaError as error:
             logger.warning("%s: the group was not left in order: %s", self._settings.address, error)
         finally:
-            self._consumer = self._turnstile = None
-            turnstile.close()
-
-    # -- what the group decides -----------------------------------------------
-
-    def _note_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """On the network thread: hold the new partitions back until they are sought."""
-        consumer, _ = self._open_parts()
-        for item in assigned:
-            consumer.pause(item)
-            consumer.seek(item, 0)
-            self._assigned.add(Partition(*item))
-        self._silence.heard()
-
-    def _note_lost(self, lost: Iterable[TopicPartition]) -> None:
-        self._forget(lost)
-
-    def _revoke(self, revocation: Revocation) -> None:
-        """On the engine's thread: let it commit, then let go."""
-        consumer, _ = self._open_parts()
-        self._silence.heard()
-        known = {Partition(*item) for item in revocation.partitions} - self._assigned
-        self._leaving = frozenset(known)
-        try:
-            if known:
-                self._on_revoke(self._leaving)
-        finally:
-            self._leaving = frozenset()
-            self._forget(revocation.partitions)
-            _let_go(revocation, consumer)
-
-    def _forget(self, gone: Iterable[TopicPartition]) -> None:
-        for item in gone:
-            partition = Partition(*item)
-            self._positions.pop(partition, None)
-            if partition in self._assigned:
-                self._assigned.discard(partition)
-            else:
-                self._lost.add(partition)
+            self._consumer = self._membership = None
 
     # -- what can go wrong ----------------------------------------------------
 
@@ -345,24 +277,10 @@ class KafkaSource(Source):
                 )
                 self.seek(partition, bounds.earliest)
 
-    def _open_parts(self) -> tuple[KafkaConsumer, Turnstile]:
-        if self._consumer is None or self._turnstile is None:
+    def _open_parts(self) -> tuple[KafkaConsumer, Membership]:
+        if self._consumer is None or self._membership is None:
             raise RuntimeError(f"{self._settings.address} is not open; call open() first")
-        return self._consumer, self._turnstile
-
-
-def _ignore(_partitions: frozenset[Partition]) -> None:
-    """Before `open` nothing can be revoked."""
-
-
-def _let_go(revocation: Revocation, consumer: KafkaConsumer) -> None:
-    """Resolve the future the network thread waits on; the empty commit, which asks no broker, wakes that thread."""
-    revocation.answered.success(None)
-    consumer.commit({})
-
-
-def _as_offsets(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {TopicPartition(*item): OffsetAndMetadata(position, "", -1) for item, position in positions.items()}
+        return self._consumer, self._membership
 
 
 def _as_batch(partition: Partition, records: Sequence[Any], next_position: Position) -> RecordBatch:
