@@ -303,6 +303,20 @@ def test_a_daily_wave_is_learnt_and_reaches_a_whole_season(model: StreamingModel
     assert (asked.mean[0] - truth[waited : waited + 100]).abs().mean() < 2.0
 
 
+def test_a_fast_sensor_silent_for_hours_is_read_at_the_right_time_of_day(model: StreamingModel) -> None:
+    """Asked five hours on as if its cadence were 10 ms: more ticks than are counted, yet the hour must be right."""
+    times_s = 300.0 * torch.arange(3 * 288, dtype=torch.float64)[:, None] + 3600.0
+    elapsed_s = torch.full_like(times_s, 300.0)
+    elapsed_s[0] = 0.0
+    values = 10.0 * torch.sin(times_s * (2.0 * math.pi / 86400.0))
+    story = Story(values, elapsed_s, times_s, torch.tensor([300.0], dtype=torch.float64))
+    _, state = tell(model, story, model.init_state(1))
+    waited_s = torch.tensor([5.0 * 3600.0], dtype=torch.float64)
+    question = replace(story.question(len(story) - 1, waited_s), cadence_s=torch.tensor([0.01], dtype=torch.float64))
+    truth = 10.0 * math.sin((times_s[-1, 0].item() + 5.0 * 3600.0) * (2.0 * math.pi / 86400.0))
+    assert abs(model.ask(question, state, 1).mean.item() - truth) < 1.5
+
+
 def test_intervals_hold_four_in_five(model: StreamingModel) -> None:
     story = make_story(900)
     outlooks, _ = tell(model, story, model.init_state(6))

@@ -49,12 +49,14 @@ class Origin:
     """Where the forecasts start; lives for one call.
 
     Attributes:
-        clock: the clock of the slots' last readings.
+        clock: the clock of the origin.
+        last_second: [batch] float64, second of the week of the last reading, any whole number of turns apart.
         scale: [batch], the slots' scales.
         gap: [batch, 1] float32, at most 1e6, ticks from the last reading to the origin; None at a reading.
     """
 
     clock: calendar.Clock
+    last_second: Tensor
     scale: Tensor
     gap: Tensor | None
 
@@ -73,7 +75,7 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
         moments_of, leads = lead, lead.long()
     else:
         batch = len(origin.gap)
-        moments_of = torch.cat([lead[:, :NUM_LEADS].expand(batch, -1), origin.gap + lead], dim=1)
+        moments_of = torch.cat([lead[:, :NUM_LEADS] - origin.gap, lead.expand(batch, -1)], dim=1)
         leads = (torch.round(origin.gap).clamp(min=1.0) + lead).long()
     where = calendar.places(origin.clock, moments_of, config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
@@ -81,7 +83,7 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     newest = parts["ring"][:, :1]
     residuals = parts["residuals"]
     ahead = memories[:, :, :NUM_LEADS] - newest[..., None]
-    key = _key(parts, ahead, residuals, origin.clock, scale)
+    key = _key(parts, ahead, residuals, origin.last_second / origin.clock.day_period_s, scale)
     increments = _read_moments(parts, key, config) * scale[:, None, None]
     ridge, affine = (newest[:, None] + increments).unbind(dim=1)
 
@@ -134,12 +136,13 @@ def note(parts: Parts, made: Forecast) -> None:
         parts["pair_key"][slots, pair] = made.key[slots]
 
 
-def _key(parts: Parts, ahead: Tensor, residuals: Tensor, at: calendar.Clock, scale: Tensor) -> Tensor:
+def _key(parts: Parts, ahead: Tensor, residuals: Tensor, turns: Tensor, scale: Tensor) -> Tensor:
     """The features of the last reading, [batch, D_KEY], differences to it in scales.
 
     Args:
         ahead: [batch, memories, NUM_LEADS], the memories at leads 1 ... NUM_LEADS after the last reading, minus it.
         residuals: [batch, memories], the last reading minus the memories.
+        turns: [batch] float64, the last reading's time in turns of the day calendar.
     """
     newest = parts["ring"][:, :1]
     differences = torch.cat(
@@ -153,7 +156,7 @@ def _key(parts: Parts, ahead: Tensor, residuals: Tensor, at: calendar.Clock, sca
         ],
         dim=1,
     )
-    angle = (at.second_of_week / at.day_period_s * (2.0 * torch.pi))[:, None]
+    angle = (turns * (2.0 * torch.pi))[:, None]
     day = torch.cat([torch.sin(angle), torch.cos(angle)], dim=1).float()
     return torch.cat([(differences / scale[:, None]).clamp(-CLIP, CLIP), day], dim=1)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recurrent_core import scaling
-from recurrent_core.calendar import WEEK_S, clock
+from recurrent_core.calendar import clock
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
 from recurrent_core.models.elinformer.fold import MOST_TICKS, fold
@@ -81,7 +81,7 @@ class Elinformer(StreamingModel):
         with torch.inference_mode():
             parts = self.layout.views(new_state)
             at, scale = fold(parts, arrival, self.config)
-            made = forecast(parts, Origin(at, scale, None), horizon, self._prior(state), self.config)
+            made = forecast(parts, Origin(at, at.second_of_week, scale, None), horizon, self._prior(state), self.config)
             note(parts, made)
         return self._outlook(new_state, made, horizon), new_state
 
@@ -89,12 +89,12 @@ class Elinformer(StreamingModel):
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)
         with torch.inference_mode():
-            last = torch.remainder(question.second_of_week - question.elapsed_s, WEEK_S)
-            at = clock(last, question.cadence_s, self.config.day_cells, self.config.week_cells)
+            last = question.second_of_week - question.elapsed_s
+            at = clock(question.second_of_week, question.cadence_s, self.config.day_cells, self.config.week_cells)
             gap = (question.elapsed_s / question.cadence_s).clamp(max=MOST_TICKS).float()[:, None]
             parts = self.layout.views(state)
             scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
-            made = forecast(parts, Origin(at, scale, gap), horizon, self._prior(state), self.config)
+            made = forecast(parts, Origin(at, last, scale, gap), horizon, self._prior(state), self.config)
         return self._outlook(state, made, horizon)
 
     def describe(self, state: Tensor) -> dict[str, float]:
