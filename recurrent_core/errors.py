@@ -1,9 +1,9 @@
 """The exception tree of the recurrent core.
 
-    CoreError
-    ├── ShapeError       tensors that do not fit each other
-    ├── ConfigError      sizes or choices that can never work
-    └── ArtifactError    a saved model that cannot be used (missing, foreign, another layout, damaged)
+CoreError
+├── ShapeError       tensors that do not fit each other
+├── ConfigError      sizes or choices that can never work
+└── ArtifactError    a saved model that cannot be used (missing, foreign, another layout, damaged)
 """
 
 

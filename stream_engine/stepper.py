@@ -43,12 +43,21 @@ class Stepper:
     The slab grows with the slots that are used. Rows of slots that are not in use hold anything.
     """
 
-    def __init__(self, model: StreamingModel, device: torch.device, horizon: int) -> None:
+    def __init__(self, model: StreamingModel, device: torch.device, horizon: int, threads: int = 1) -> None:
+        """Start with an empty slab.
+
+        Args:
+            threads: CPU threads torch may use in this process. The steps are many small operations: more than one
+                thread gains little on an idle machine and costs much on a busy one (see docs/diary.md).
+        Raises:
+            ConfigError: the model does not forecast so far.
+        """
         if not 1 <= horizon <= model.max_horizon:
             raise ConfigError(
                 f"horizon: {horizon} leads were asked for, but model {model.name!r} forecasts 1 to "
                 f"{model.max_horizon}; set horizon within that"
             )
+        torch.set_num_threads(threads)
         self._model = model
         self._device = device
         self._horizon = horizon

@@ -81,6 +81,7 @@ class ModelConfig(Section):
         default="auto", description="`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`"
     )
     slots: Count = Field(default=100_000, description="most sensors whose state is on the device at a time")
+    threads: Count = Field(default=1, description="CPU threads of the model; more pay only for very many sensors")
 
 
 class ReadingConfig(Section):

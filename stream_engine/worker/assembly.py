@@ -14,7 +14,7 @@ from recurrent_core.weights import load_model
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock, SystemClock
 from stream_engine.codec import Decoder, decoder_for, encoder_for
-from stream_engine.config import Config
+from stream_engine.config import Config, ReadingConfig
 from stream_engine.metrics import Metrics
 from stream_engine.pipeline import Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
@@ -67,7 +67,7 @@ class Doors:
         """The decoder of the readings; a file hands on packed columns, whatever its own format."""
         reading, max_future = self.config.reading, self.config.max_future
         if urlsplit(self.config.source.url.get_secret_value()).scheme == "file":
-            reading = reading.model_copy(update={"format": "packed", "time_unit": "ns"})
+            reading = ReadingConfig(format="packed", valid_where=reading.valid_where)
         return decoder_for(reading, None if max_future is None else max_future.ns)
 
 
@@ -103,7 +103,8 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
     """
     clock = clock or SystemClock()
     doors = Doors(config)
-    stepper = Stepper(model or load_model(config.model.name), choose_device(config.model.device), config.horizon)
+    device = choose_device(config.model.device)
+    stepper = Stepper(model or load_model(config.model.name), device, config.horizon, config.model.threads)
     ledger, slots = Ledger(), Slots(config.model.slots)
     store = doors.store()
     parts = Parts(
