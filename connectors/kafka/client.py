@@ -13,6 +13,7 @@ from kafka import errors as faults
 from kafka.net.compat import KafkaNetClient
 
 from connectors.errors import ConnectorError
+from connectors.kafka.sockets import DIRECT
 from connectors.kafka_settings import KafkaSettings, OptionValue, refused, unknown_option, unreachable
 
 CLIENT_ID = "stream-engine"
@@ -48,6 +49,7 @@ def make(kind: Callable[..., Any], settings: KafkaSettings, timeout_s: float, **
         "client_id": CLIENT_ID,
         "reconnect_backoff_max_ms": 1000,
         "kafka_client": remember,
+        "proxy_url": DIRECT,
     }
     try:
         return kind(**{**common, **ours, **_chosen(settings, known)})

@@ -5,6 +5,7 @@ I know nothing of records. Nothing is created by asking: the metadata of all top
 
 import logging
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -81,14 +82,22 @@ def translated(error: KafkaException, settings: KafkaSettings, timeout_s: float,
 
 
 class Admin:
-    """One short conversation about topics."""
+    """One short conversation about topics; used as a context manager, at whose end its threads are gone."""
 
     def __init__(self, settings: KafkaSettings, timeout_s: float) -> None:
         self._settings = settings
         self._timeout_s = timeout_s
         self._faults = Faults()
         self._deadline = Deadline.after(timeout_s)
-        self._client = make(AdminClient, settings, self._faults)
+        self._client: Any = make(AdminClient, settings, self._faults)
+
+    def __enter__(self) -> "Admin":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._client = None  # it has no close: letting go of it ends it, also where a traceback holds on to us
 
     def topics(self) -> dict[str, int]:
         """Every topic this user may see, with its number of partitions."""

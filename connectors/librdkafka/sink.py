@@ -35,10 +35,10 @@ class LibrdkafkaSink(Sink):
     def open(self, num_partitions: int, timeout_s: float) -> None:
         """Connect; create the topic with num_partitions where it is missing."""
         settings = self._settings
-        admin = Admin(settings, timeout_s)
-        if settings.topic not in admin.topics():
-            admin.create(settings.topic, num_partitions)
-        topic_limit = admin.max_message_bytes(settings.topic)
+        with Admin(settings, timeout_s) as admin:
+            if settings.topic not in admin.topics():
+                admin.create(settings.topic, num_partitions)
+            topic_limit = admin.max_message_bytes(settings.topic)
         wanted = settings.librdkafka_options().get("message.max.bytes")
         self._max_bytes = int(wanted or topic_limit or DEFAULT_MAX_BYTES)
         timeout_ms = int(settings.broker_timeout_s * 1000)

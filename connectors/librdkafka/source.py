@@ -31,6 +31,7 @@ from connectors.retry import Backoff, Deadline, Silence
 
 ASK_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
+FETCH_BYTES = 128 << 10  # of one partition at a time, so that one poll brings records of all of them
 MOST_AT_ONCE = 1_000_000  # librdkafka's own limit for one call
 
 T = TypeVar("T")
@@ -86,7 +87,8 @@ class LibrdkafkaSource(Source):
     def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
         """Connect and subscribe; the topic must exist."""
         settings = self._settings
-        topics = Admin(settings, timeout_s).topics()
+        with Admin(settings, timeout_s) as admin:
+            topics = admin.topics()
         if settings.topic not in topics:
             raise missing_topic(settings, list(topics))
         self._num_partitions = topics[settings.topic]
@@ -108,6 +110,7 @@ class LibrdkafkaSource(Source):
             "enable__partition__eof": True,
             "fetch__wait__max__ms": 100,
             "fetch__error__backoff__ms": 100,
+            "fetch__message__max__bytes": FETCH_BYTES,
             "queued__min__messages": 200_000,
         }
         if self._settings.librdkafka_options().get("group.protocol") != "consumer":
