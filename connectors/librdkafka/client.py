@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
-from connectors.errors import AddressError, ConnectorConfigError
+from connectors.errors import AddressError, ConnectorConfigError, ServerUnavailableError
 from connectors.kafka_settings import KafkaSettings, refused, unreachable
 from connectors.retry import Deadline, Retry
 
@@ -101,16 +101,16 @@ class Admin:
 
     def topics(self) -> dict[str, int]:
         """Every topic this user may see, with its number of partitions."""
-        found = Retry((KafkaException,)).call(self._ask, self._deadline)
+        found = Retry((ServerUnavailableError,)).call(self._ask, self._deadline)
         return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
     def _ask(self) -> Mapping[str, Any]:
         try:
             found: Mapping[str, Any] = self._client.list_topics(timeout=max(0.1, self._deadline.remaining_s)).topics
         except KafkaException as error:
-            if self._faults.refusal is None and not self._deadline.is_over:
-                raise
-            raise translated(error, self._settings, self._timeout_s, self._faults) from error
+            # its traceback would keep the client, and so its threads, alive
+            bare = error.with_traceback(None)
+            raise translated(error, self._settings, self._timeout_s, self._faults) from bare
         return found
 
     def create(self, topic: str, num_partitions: int) -> None:

@@ -37,15 +37,11 @@ def no_leaks(timeout_s: float = 10.0) -> Iterator[None]:
     """Fail if a thread or an open file that was not there at the start is still there timeout_s after the end."""
     threads_before, files_before = threads(), open_files()
     yield
-    poll_for(lambda: not threads() - threads_before, timeout_s, what=f"threads to end; left {_new(threads_before)}")
-    poll_for(lambda: not open_files() - files_before, timeout_s, what=f"files to close; left {_new(files_before)}")
 
+    def left() -> set[str]:
+        return (threads() - threads_before) | (open_files() - files_before)
 
-class _new:
-    """What is new since `before`, looked up when it is printed."""
-
-    def __init__(self, before: set[str]) -> None:
-        self._before = before
-
-    def __str__(self) -> str:
-        return str(sorted((threads() | open_files()) - self._before))
+    try:
+        poll_for(lambda: not left(), timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"still there {timeout_s:g} s after: {sorted(left())}") from error
