@@ -38,7 +38,8 @@ class Source(ABC):
         6. `on_revoke` runs inside `poll` or `close`, while a commit of these partitions still succeeds;
            after it nothing more of them is handed out. Partitions lost without warning (a session
            timeout) come in `Polled.lost` without a callback.
-        7. `next_position` counts what a consumer never sees (transaction markers, removed records) as read.
+        7. `next_position` counts what a consumer never sees (transaction markers, removed records) as read;
+           where nothing else has come, in a batch without records.
         8. After `close` no thread, socket or file is left.
     """
 
@@ -58,7 +59,12 @@ class Source(ABC):
 
     @abstractmethod
     def poll(self, max_records: int, timeout_s: float) -> Polled:
-        """Hand out what is there, at most max_records, waiting up to timeout_s for the first."""
+        """Hand out what is there, at most max_records, waiting up to timeout_s for the first.
+
+        Raises:
+            ServerUnavailableError: no server has answered for the connector's own patience.
+            PositionError: a position sought lies beyond the log's end.
+        """
 
     @abstractmethod
     def seek(self, partition: Partition, position: Position) -> None:
@@ -70,7 +76,9 @@ class Source(ABC):
 
     @abstractmethod
     def commit(self, positions: Mapping[Partition, Position]) -> None:
-        """Commit positions for the group, and wait until that is done.
+        """Commit positions for the group, and wait until that is done, a rebalance included.
+
+        Partitions asked back during that wait are committed and given up; the next poll reports them lost.
 
         Raises:
             StaleEpochError: some of the partitions are no longer ours.
@@ -92,7 +100,8 @@ class Sink(ABC):
     Promises:
         1. Records of one key come to one partition, in the order written.
         2. When `flush` returns, every record written before it is kept by the server.
-        3. A record that cannot be delivered makes `flush` raise; none is dropped in silence.
+        3. A record that cannot be delivered makes `flush` raise, this one and every later one, until the sink is
+           opened anew; none is dropped in silence. A flush that was merely too short may be tried again.
         4. `write` never waits longer than the client's own deadline.
         5. After `close` no thread, socket or file is left.
     """
@@ -108,7 +117,12 @@ class Sink(ABC):
 
     @abstractmethod
     def write(self, records: Sequence[SinkRecord]) -> None:
-        """Hand records over for sending, in order."""
+        """Hand records over for sending, in order.
+
+        Raises:
+            RecordTooLargeError: one is larger than max_record_bytes; those before it are on their way.
+            ServerUnavailableError: an earlier record was lost, or there was no room for the client's own deadline.
+        """
 
     @abstractmethod
     def flush(self, timeout_s: float) -> None:

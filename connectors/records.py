@@ -32,7 +32,7 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordBatch:
-    """Records of one partition in log order, as parallel columns of equal length.
+    """Records of one partition in log order, as parallel columns of equal length (none, where only the position moved).
 
     Attributes:
         partition: where they come from.
@@ -57,7 +57,7 @@ class RecordBatch:
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """What one poll brought.
+    """What one poll brought; false where it brought no records, whatever else it says.
 
     Attributes:
         batches: records, at most one batch a partition.

@@ -73,13 +73,16 @@ class RedisStore(StateStore):
         """A client that connects when it is first used; after a broken connection it tries once more."""
         settings = self._settings
         try:
-            return redis.Redis.from_url(
+            client = redis.Redis.from_url(
                 settings.url,
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 retry=RedisRetry(NoBackoff(), 1, supported_errors=(faults.ConnectionError,)),
                 command_packer=PythonRespSerializer(PACKER_CUTOFF_BYTES, _as_bytes),
             )
+            pool = client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # refuses unknown options, which from_url lets pass
+            return client
         except (ValueError, TypeError) as error:
             raise AddressError(f"{settings.address}: an option of the URL cannot be read ({error})") from error
 
