@@ -31,7 +31,6 @@ from connectors.retry import Backoff, Deadline, Silence
 
 ASK_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
-FETCH_BYTES = 128 << 10  # of one partition at a time, so that one poll brings records of all of them
 FETCH_BYTES = 128 << 10  # of each partition at a time: none runs far ahead, and one poll brings records of all
 MOST_AT_ONCE = 1_000_000  # librdkafka's own limit for one call
 
@@ -111,7 +110,6 @@ class LibrdkafkaSource(Source):
             "enable__partition__eof": True,
             "fetch__wait__max__ms": 100,
             "fetch__error__backoff__ms": 100,
-            "fetch__message__max__bytes": FETCH_BYTES,
             "fetch__message__max__bytes": FETCH_BYTES,
             "queued__min__messages": 200_000,
         }
