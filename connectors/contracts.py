@@ -90,6 +90,10 @@ class Source(ABC):
         """The earliest and the latest position of each partition now."""
 
     @abstractmethod
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """The latest positions as last heard, without asking a server; partitions nothing was heard of are left out."""
+
+    @abstractmethod
     def close(self) -> None:
         """Leave the group and free everything; may be called twice."""
 

@@ -126,6 +126,10 @@ class EmbeddedSource(Source):
         """What each partition holds now."""
         return self._open_log().bounds(partitions)
 
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """The latest positions."""
+        return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}
+
     def close(self) -> None:
         """Give the partitions back and leave the group."""
         if self._log is None:

@@ -157,6 +157,10 @@ class FileSource(Source):
         """From the first entry to the file's end."""
         return dict.fromkeys(partitions, Bounds(0, len(self._events().times_ns)))
 
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """The latest positions."""
+        return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}
+
     def close(self) -> None:
         """Give the partition back and free the table."""
         if self._on_revoke is not None and self._is_assigned:

@@ -234,6 +234,12 @@ class KafkaSource(Source):
             raise translated(error, self._settings, ASK_TIMEOUT_S) from error
         return {Partition(*item): Bounds(first[item], max(first[item], last[item])) for item in asked}
 
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """The log's ends as the last fetches told them."""
+        consumer, _ = self._open_parts()
+        found = {item: consumer.highwater(TopicPartition(*item)) for item in partitions}
+        return {item: int(end) for item, end in found.items() if end is not None}
+
     def close(self) -> None:
         """Give the partitions back, leave the group and free everything."""
         membership = self._membership

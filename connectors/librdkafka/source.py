@@ -249,6 +249,12 @@ class LibrdkafkaSource(Source):
 
         return {partition: self._insist(partial(ask, partition), "bounds") for partition in partitions}
 
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """The log's ends as the last fetches told them."""
+        consumer = self._open_consumer()
+        found = {item: consumer.get_watermark_offsets(TopicPartition(*item), cached=True) for item in partitions}
+        return {item: int(marks[1]) for item, marks in found.items() if marks is not None and marks[1] >= 0}
+
     def close(self) -> None:
         """Give the partitions back, leave the group and free everything."""
         consumer = self._consumer

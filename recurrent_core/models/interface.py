@@ -1,4 +1,4 @@
-"""What every streaming model offers the engine: `init_state`, `step`, `ask`.
+"""What every streaming model offers the engine: `init_state`, `step`, `advance`, `ask`.
 
 I know nothing of sensors' names, bytes or clocks. A model is a value without memory: all that it
 remembers is in the state, one row of float32 per slot, which goes into a step and comes out anew.
@@ -64,7 +64,7 @@ class StreamingModel(ABC):
     """A forecaster over many slots, whose whole memory is the state it is handed.
 
     Promises:
-        1. `step` and `ask` leave their arguments unchanged.
+        1. `step` and `ask` leave their arguments unchanged; `advance` changes the state it is handed, and no more.
         2. A batch gives what its slots would give one by one (within float32 rounding).
         3. Everything returned is finite for finite inputs, from a slot's first reading on.
         4. `ask` changes nothing: asked or not, later forecasts are the same.
@@ -101,16 +101,25 @@ class StreamingModel(ABC):
         """The state of num_slots fresh slots, [num_slots, state_floats] float32."""
 
     @abstractmethod
-    def step(self, arrival: Arrival, state: Tensor, horizon: int) -> tuple[Outlook, Tensor]:
-        """Fold one reading into every slot and forecast from it.
+    def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
+        """Fold one reading into every row, in place, and forecast from it.
+
+        For an owner of the slab, whose gathered rows are a copy already; everyone else takes `step`.
 
         Args:
             arrival: [batch] columns on the state's device.
-            state: [batch, state_floats] float32; left unchanged.
+            state: [batch, state_floats] float32; becomes the new state.
             horizon: leads wanted, 1 … max_horizon.
-        Returns:
-            the forecasts, and the new state shaped like state.
         """
+
+    def step(self, arrival: Arrival, state: Tensor, horizon: int) -> tuple[Outlook, Tensor]:
+        """Fold one reading into every slot and forecast from it; arguments as in `advance`.
+
+        Returns:
+            the forecasts, and the new state shaped like state, which is left unchanged.
+        """
+        new_state = state.clone()
+        return self.advance(arrival, new_state, horizon), new_state
 
     @abstractmethod
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:

@@ -53,7 +53,7 @@ class SourceConfig(Section):
     start: Literal["earliest", "latest"] = Field(
         default="earliest", description="where a group that has committed nothing, and has no stored state, begins"
     )
-    max_poll: Count = Field(default=10_000, description="most records carried in one turn")
+    max_poll: Count = Field(default=50_000, description="most records carried in one turn")
 
 
 class SinkConfig(Section):

@@ -42,7 +42,7 @@ class Rhythm:
         start: where a group without a committed position begins, `earliest` or `latest`.
     """
 
-    max_records: int = 10_000
+    max_records: int = 50_000
     poll_s: float = 0.1
     commit_s: float = 0.5
     checkpoint_s: float = 5.0
@@ -304,8 +304,8 @@ class Pipeline:
             )
 
     def _measure_lag(self) -> None:
-        for partition, bounds in self._parts.source.bounds(list(self._held)).items():
-            lag = bounds.latest - self._held[partition].position
+        for partition, end in self._parts.source.ends(list(self._held)).items():
+            lag = end - self._held[partition].position
             self._parts.metrics.lag_records.labels(str(partition)).set(max(0, lag))
 
 

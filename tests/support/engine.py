@@ -38,10 +38,10 @@ class CountingModel(StreamingModel):
     def init_state(self, num_slots: int) -> Tensor:
         return torch.zeros(num_slots, 3)
 
-    def step(self, arrival: Arrival, state: Tensor, horizon: int) -> tuple[Outlook, Tensor]:
+    def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
         value = arrival.value.float()
-        new = torch.stack([value, state[:, 1] + value, state[:, 2] + 1], dim=1)
-        return self._outlook(new, horizon), new
+        state[:] = torch.stack([value, state[:, 1] + value, state[:, 2] + 1], dim=1)
+        return self._outlook(state, horizon)
 
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         return self._outlook(state, horizon)

@@ -108,6 +108,9 @@ class ScriptedSource(Source):
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         return {p: Bounds(self._log.earliest, len(self._log.partitions[p])) for p in partitions}
 
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}
+
     def close(self) -> None:
         self._positions.clear()
 

@@ -74,16 +74,14 @@ class Elinformer(StreamingModel):
         return self.layout.zeros(num_slots)
 
     @torch.no_grad()
-    def step(self, arrival: Arrival, state: Tensor, horizon: int) -> tuple[Outlook, Tensor]:
+    def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)
-        new_state = state.clone()
-        # inference mode is faster still, but its tensors may not leave: the callers change their slabs in place
         with torch.inference_mode():
-            parts = self.layout.views(new_state)
+            parts = self.layout.views(state)
             at, scale = fold(parts, arrival, self.config)
             made = forecast(parts, Origin(at, at.second_of_week, scale, None), horizon, self._prior(state), self.config)
             note(parts, made)
-        return self._outlook(new_state, made, horizon), new_state
+        return self._outlook(state, made, horizon)
 
     @torch.no_grad()
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
