@@ -81,7 +81,7 @@ class Source(ABC):
         Partitions asked back during that wait are committed and given up; the next poll reports them lost.
 
         Raises:
-            StaleEpochError: some of the partitions are no longer ours.
+            LostPartitionsError: some of the partitions are no longer ours.
             ServerUnavailableError: it could not be done in time.
         """
 

@@ -13,10 +13,10 @@ from urllib.parse import parse_qsl, urlsplit
 from connectors.errors import (
     AddressError,
     ConnectorConfigError,
+    LostPartitionsError,
     MissingTopicError,
     PositionError,
     ServerUnavailableError,
-    StaleEpochError,
     nearest_names,
 )
 from connectors.records import Bounds, Headers, Partition, Position
@@ -196,10 +196,10 @@ def fell_silent(settings: KafkaSettings) -> ServerUnavailableError:
     )
 
 
-def not_ours(partitions: Sequence[Partition], why: object) -> StaleEpochError:
+def not_ours(partitions: Sequence[Partition], why: object) -> LostPartitionsError:
     """The error of a commit for partitions that another member holds."""
     names = ", ".join(map(str, sorted(partitions)))
-    return StaleEpochError(f"{names}: not committed, no longer ours ({why}); another member of the group goes on")
+    return LostPartitionsError(f"{names}: not committed, no longer ours ({why}); another member of the group goes on")
 
 
 def beyond_end(partition: Partition, position: Position, bounds: Bounds) -> PositionError:

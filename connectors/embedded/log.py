@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from connectors.errors import MissingTopicError, StaleEpochError, nearest_names
+from connectors.errors import LostPartitionsError, MissingTopicError, nearest_names
 from connectors.records import Bounds, Headers, Partition, Position, SinkRecord
 
 RETAIN_RECORDS = 2_000_000
@@ -112,14 +112,14 @@ class Log:
         """Commit a member's positions: all of them, or none.
 
         Raises:
-            StaleEpochError: some of the partitions are held by another member, or by none.
+            LostPartitionsError: some of the partitions are held by another member, or by none.
         """
         with self.changed:
             group = self.group(name)
             foreign = [item for item in positions if group.owners.get(item.number) is not member]
             if foreign:
                 names = ", ".join(map(str, sorted(foreign)))
-                raise StaleEpochError(f"{names}: not committed, no longer ours; another member of {name!r} goes on")
+                raise LostPartitionsError(f"{names}: not committed, no longer ours; another member of {name!r} goes on")
             group.committed.update({item.number: position for item, position in positions.items()})
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:

@@ -6,13 +6,13 @@ blocking calls. Each partition held has two positions: `position` (everything be
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from connectors.contracts import Sink, Source, StateStore
-from connectors.errors import ServerUnavailableError, StaleEpochError
+from connectors.errors import LostPartitionsError, ServerUnavailableError, StaleEpochError
 from connectors.records import Partition, Polled, Position, RecordBatch
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock
@@ -103,24 +103,27 @@ class Pipeline:
         return any(held.position < held.emitted for held in self._held.values())
 
     def turn(self) -> Polled:
-        """Carry one batch from source to sink; return what was polled."""
+        """Carry one batch from source to sink; return what was polled.
+
+        What is due beside the way comes where it costs least: a checkpoint before the state moves on; a commit, of the
+        turns before, when this turn's forecasts are made but not yet written, so that theirs are long acknowledged.
+        """
         parts = self._parts
         polled = parts.source.poll(self._rhythm.max_records, self._rhythm.poll_s)
         self._note_assignment(polled)
+        self._checkpoint_when_due()
         records = [batch for batch in polled.batches if batch.partition in self._held]
-        if records:
-            decoded = [parts.decoder.decode(batch) for batch in records]
-            readings = [batch for batch, _ in decoded]
-            routed = parts.router.route(readings, {p: held.progress for p, held in self._held.items()})
-            forecasts = [self._step(step, readings) for step in routed.steps]
-            for forecast in forecasts:
-                parts.sink.write(parts.encoder.encode(forecast))
-            for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
-                self._bury(batch, [*rejects, *late])
-            self._count(records, readings, routed, forecasts)
-            for batch in records:
-                self._held[batch.partition].position = batch.next_position
-        self._commit_and_checkpoint_when_due()
+        decoded = [parts.decoder.decode(batch) for batch in records]
+        readings = [batch for batch, _ in decoded]
+        routed = parts.router.route(readings, {p: held.progress for p, held in self._held.items()})
+        forecasts = [self._step(step, readings) for step in routed.steps]
+        self._commit_when_due()
+        for forecast in forecasts:
+            parts.sink.write(parts.encoder.encode(forecast))
+        for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
+            self._bury(batch, [*rejects, *late])
+            self._held[batch.partition].position = batch.next_position
+        self._count(records, readings, routed, forecasts)
         return polled
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
@@ -179,20 +182,23 @@ class Pipeline:
             held.saved = held.position
             metrics.checkpoints.inc()
 
-    def _commit_and_checkpoint_when_due(self) -> None:
-        clock, rhythm = self._parts.clock, self._rhythm
-        if clock.monotonic_s() < self._commit_due_s:
-            return
-        try:
-            self.commit()
-        except StaleEpochError as error:
-            logger.warning("not committed: %s", error)  # the next poll says which partitions are lost
-            return
-        if clock.monotonic_s() >= self._checkpoint_due_s:
-            self.checkpoint()
+    def _checkpoint_when_due(self) -> None:
+        if self._parts.clock.monotonic_s() >= self._checkpoint_due_s:
+            self._survive_a_rebalance(self.checkpoint)
             self._measure_lag()
-            self._checkpoint_due_s = clock.monotonic_s() + rhythm.checkpoint_s
-        self._commit_due_s = clock.monotonic_s() + rhythm.commit_s
+            self._checkpoint_due_s = self._parts.clock.monotonic_s() + self._rhythm.checkpoint_s
+
+    def _commit_when_due(self) -> None:
+        if self._parts.clock.monotonic_s() >= self._commit_due_s:
+            self._survive_a_rebalance(self.commit)
+            self._commit_due_s = self._parts.clock.monotonic_s() + self._rhythm.commit_s
+
+    def _survive_a_rebalance(self, commit: Callable[[], object]) -> None:
+        """Commit, or be told that partitions were lost: the next poll says which, and their memory is dropped."""
+        try:
+            commit()
+        except LostPartitionsError as error:
+            logger.warning("not committed: %s", error)
 
     def _note_assignment(self, polled: Polled) -> None:
         self._drop([partition for partition in polled.lost if partition in self._held])

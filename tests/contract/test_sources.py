@@ -122,6 +122,16 @@ def test_bounds_are_those_of_the_log(log: LogCase):
         assert source.bounds([]) == {}
 
 
+def test_ends_are_heard_of_without_asking(log: LogCase):
+    log.put(1, numbered(0, 7))
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        one = Partition(log.topic, 1)
+        Reader(source).until(7)
+        assert source.ends([one]) == {one: 7}
+        assert source.ends([]) == {}
+
+
 def test_committed_is_what_the_last_owner_committed(log: LogCase):
     first, second = Partition(log.topic, 0), Partition(log.topic, 1)
     with opened(log.source("g")) as source:
