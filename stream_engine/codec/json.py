@@ -4,6 +4,8 @@ I know nothing of topics and sensors' states. Messages are parsed one at a time 
 that are read and nothing else; the structs' columns become arrays at the end.
 """
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
@@ -119,7 +121,15 @@ class JsonDecoder(Decoder):
             refusals.refuse(row, "undecodable", "the message is not a JSON object")
             return
         except _FAULTS as fault:
-            refusals.refuse(row, "undecodable", _not_json(fault))
+            name = _field_without_number(value)
+            culprit = next((field for field in self._fields if field.name == name), None)
+            if culprit is not None:
+                detail = (
+                    f"'{name}' holds NaN or Infinity, which JSON does not have; send null where there is no reading"
+                )
+                refusals.refuse(row, culprit.reason, detail)
+            else:
+                refusals.refuse(row, "undecodable", _not_json(fault))
             return
         for field in self._fields:
             if field.name in raw:
@@ -241,6 +251,25 @@ def _scalars(messages: Sequence[Any], attribute: str, name: str) -> list[object]
         if message.values and (found[index] is None or found[index] is UNSET):
             found[index] = message.values.get(name)
     return [value if type(value) in _SCALARS else None for value in found]
+
+
+def _field_without_number(value: bytes) -> str | None:
+    """The first field that holds NaN or Infinity in what would be an object but for them; None where it would not."""
+    if b"NaN" not in value and b"Infinity" not in value:
+        return None
+    try:
+        content = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    return next((name for name, held in content.items() if not _is_finite(held)), None)
+
+
+def _is_finite(held: object) -> bool:
+    """Whether a value, or every channel of one, is finite; what is no number is."""
+    parts = held.values() if isinstance(held, dict) else (held,)
+    return all(math.isfinite(part) for part in parts if isinstance(part, float))
 
 
 def _not_json(fault: Exception) -> str:

@@ -97,7 +97,9 @@ class ReadingConfig(Section):
     )
     value: Name = Field(default="value", description="field of the value of a sensor with one channel")
     values: Name = Field(default="values", description="field of the values of a sensor with several channels (JSON)")
-    group: Name = Field(default="group", description="field of the group whose sensors attend to each other")
+    group: Name = Field(
+        default="group", description="field of the sensor's group, for attention across sensors (no model has it yet)"
+    )
     channel: Name = Field(default="channel", description="column of the channel (packed and CSV)")
     columns: tuple[Name, ...] | None = Field(
         default=None, description="columns of a CSV line, in order; null: the sensor, time and value fields"

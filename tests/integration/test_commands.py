@@ -24,7 +24,7 @@ BAD = {
     b'{"sensor": "a", "ts": 1': b"undecodable",
     b'{"ts": 1700000000000, "value": 1.0}': b"no_sensor",
     b'{"sensor": "", "ts": 1700000000000, "value": 1.0}': b"no_sensor",
-    b'{"sensor": "a", "ts": 1700000000000, "value": NaN}': b"undecodable",
+    b'{"sensor": "a", "ts": 1700000000000, "value": NaN}': b"bad_value",
     b'{"sensor": "a", "ts": 1700000000000, "value": 1e400}': b"bad_value",
     b'{"sensor": "a", "ts": 10000000000000000000, "value": 1.0}': b"bad_time",
     b'{"sensor": "a", "ts": 1700000000000, "value": "cold"}': b"bad_value",
