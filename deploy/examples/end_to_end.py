@@ -27,8 +27,8 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from connectors.registry import open_store
 
+from connectors.registry import open_store
 from stream_engine.checkpoint import Shard, decode_meta, decode_shard
 from tests.support.kafka_server import KafkaServer
 from tests.support.redis_server import RedisServer
