@@ -88,6 +88,7 @@ class Pipeline:
         self._rhythm = rhythm
         self._held: dict[Partition, _Held] = {}
         self._flush_s = rhythm.flush_s
+        self._is_between_turns = True
         now = parts.clock.monotonic_s()
         self._commit_due_s = now + rhythm.commit_s
         self._checkpoint_due_s = now + rhythm.checkpoint_s
@@ -115,6 +116,7 @@ class Pipeline:
         records = [batch for batch in polled.batches if batch.partition in self._held]
         decoded = [parts.decoder.decode(batch) for batch in records]
         readings = [batch for batch, _ in decoded]
+        self._is_between_turns = False
         routed = parts.router.route(readings, {p: held.progress for p, held in self._held.items()})
         forecasts = [self._step(step, readings) for step in routed.steps]
         self._commit_when_due()
@@ -123,6 +125,7 @@ class Pipeline:
         for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
             self._bury(batch, [*rejects, *late])
             self._held[batch.partition].position = batch.next_position
+        self._is_between_turns = True
         self._count(records, readings, routed, forecasts)
         return polled
 
@@ -171,7 +174,13 @@ class Pipeline:
         self.checkpoint()
 
     def _save(self, partitions: Sequence[Partition]) -> None:
-        """Save the state of partitions; only what is committed may be saved (folded <= emitted)."""
+        """Save the state of partitions; only what is committed may be saved (folded <= emitted).
+
+        Within a turn, also one that a fault has broken off, the state is ahead of its position: nothing is saved then.
+        """
+        if not self._is_between_turns:
+            logger.warning("a turn was broken off: its state is not saved, and is folded again at the next start")
+            return
         metrics = self._parts.metrics
         for partition in partitions:
             held = self._held[partition]

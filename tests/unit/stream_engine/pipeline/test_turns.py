@@ -187,6 +187,27 @@ def test_revoked_partitions_are_committed_saved_and_forgotten() -> None:
     assert engine.states() == states
 
 
+def test_a_turn_that_was_broken_off_saves_nothing() -> None:
+    engine = Engine(log_of(6), rhythm=Rhythm(max_records=9))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine.forecasts, "write", _refuse)
+        with pytest.raises(ServerUnavailableError):
+            engine.turns(1)
+    engine.source.revoke(A)
+    assert engine.log.commits == {A: 9}
+    again = engine.next_life()
+    again.turns(4)
+    again.pipeline.checkpoint()
+    assert again.sent() == [(sensor, minute) for minute in range(6) for sensor in "abc"]
+    assert again.states()[(A, "a")][0] == 6
+
+
+def _refuse(records: object) -> None:
+    raise ServerUnavailableError("the sink does not answer")
+
+
 def test_lost_partitions_are_forgotten_without_saving() -> None:
     engine = Engine(log_of(6, partitions=(A, B)))
     engine.turns(2)
