@@ -1,10 +1,9 @@
-"""Decay and write strength of a memory, in log space.
+"""Decay of a memory, in log space.
 
-I know nothing of moments: what is decayed or written is the business of the ops.
+I know nothing of moments: what is decayed is the business of the ops.
 """
 
 from torch import Tensor
-from torch.nn import functional
 
 
 def log_decay(elapsed: Tensor, log_tau: Tensor) -> Tensor:
@@ -18,8 +17,3 @@ def log_decay(elapsed: Tensor, log_tau: Tensor) -> Tensor:
         <= 0, in the wider of both dtypes: hand in float64 where gaps may be long.
     """
     return -elapsed * (-log_tau).exp()
-
-
-def log_write_strength(logit: Tensor) -> Tensor:
-    """The log of a write strength in (0, 1): log sigmoid(logit), without underflow for a closed gate."""
-    return functional.logsigmoid(logit)

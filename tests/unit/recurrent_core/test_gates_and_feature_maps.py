@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recurrent_core.feature_maps import calendar_keys, num_calendar_keys, scale_query, unit_length
-from recurrent_core.gates import log_decay, log_write_strength
+from recurrent_core.gates import log_decay
 
 DAY = 86_400.0
 
@@ -22,10 +22,6 @@ def test_decay_spreads_over_heads_and_keeps_the_wider_dtype() -> None:
     found = log_decay(torch.ones(4, 1, dtype=torch.float64), torch.zeros(3))
     assert found.shape == (4, 3)
     assert found.dtype == torch.float64
-
-
-def test_a_closed_gate_has_a_finite_log() -> None:
-    assert log_write_strength(torch.tensor([-200.0, 0.0, 200.0])).tolist() == pytest.approx([-200.0, -math.log(2), 0.0])
 
 
 def test_logits_of_scaled_queries_have_unit_variance() -> None:
