@@ -169,7 +169,7 @@ class StateStore(ABC):
 
     @abstractmethod
     def look(self, partition: Partition) -> StoredPartition | None:
-        """What is stored of a partition, without taking it; None if nothing is."""
+        """What is stored of a partition, without taking it; None if nobody has ever acquired it."""
 
     @abstractmethod
     def load(self, partition: Partition, shards: Sequence[int]) -> list[StateBlob | None]:

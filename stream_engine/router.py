@@ -16,7 +16,7 @@ from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, Reject,
 from stream_engine.slots import NEVER_NS, NUM_GAPS, Ledger, SeriesKey, Slots
 from stream_engine.watermark import MIN_GAPS, Progress
 
-MAX_GAP_NS = np.iinfo(np.int64).max
+MAX_SPAN_NS = 2**62
 NS_PER_S = 1e9
 UTC = ZoneInfo("UTC")
 
@@ -102,6 +102,13 @@ def newest_before(groups: Int64s, times_ns: Int64s, start_ns: Int64s) -> Int64s:
     return newest
 
 
+def since(times_ns: Int64s, before_ns: Int64s) -> Int64s:
+    """Nanoseconds from before to each time, [n]; 0 since NEVER_NS, and at most MAX_SPAN_NS, so that none wraps."""
+    is_far = times_ns // 2 - before_ns // 2 > MAX_SPAN_NS // 2
+    near = np.where(is_far | (before_ns == NEVER_NS), times_ns, before_ns)
+    return np.where(is_far & (before_ns != NEVER_NS), MAX_SPAN_NS, times_ns - near)
+
+
 def wave_numbers(groups: Int64s) -> Int64s:
     """How many elements of the same group stand before each element, [n]."""
     num = len(groups)
@@ -162,7 +169,7 @@ class Router:
         is_due = self._record(columns, accepted)
         for number, batch in enumerate(batches):
             progress[batch.records.partition].advance(columns.times_ns[accepted & (columns.source == number)])
-        elapsed_s = np.where(last_ns == NEVER_NS, 0.0, (columns.times_ns - last_ns) / NS_PER_S)
+        elapsed_s = since(columns.times_ns, last_ns) / NS_PER_S
         return Routed(
             steps=self._steps(columns, accepted, elapsed_s, cadences, has_cadence, is_due),
             rejects=self._late_rejects(columns, batches, is_late, last_ns),
@@ -197,7 +204,7 @@ class Router:
         """The cadence each reading finds, and whether it is known; takes note of every gap."""
         entries, policy = self._ledger.entries, self._policy
         seen_ns = newest_before(columns.handles, columns.times_ns, entries["last_seen_ns"][columns.handles])
-        gaps = np.where(seen_ns == NEVER_NS, 0, columns.times_ns - seen_ns)
+        gaps = since(columns.times_ns, seen_ns)
         np.maximum.at(entries["last_seen_ns"], columns.handles, columns.times_ns)
         self._ledger.is_dirty[columns.handles] = True
         if policy.cadence_ns is not None:
@@ -241,7 +248,7 @@ class Router:
             entries["count"][series] += np.uint64(1)
             entries["last_time_ns"][series] = times_ns
             emitted_ns = entries["last_emitted_ns"][series]
-            due = (emitted_ns == NEVER_NS) | (times_ns - emitted_ns >= every)
+            due = (emitted_ns == NEVER_NS) | (since(times_ns, emitted_ns) >= every)
             is_due[rows] = due
             entries["last_emitted_ns"][series[due]] = times_ns[due]
         return is_due
@@ -249,7 +256,7 @@ class Router:
     def _late_rejects(
         self, columns: _Columns, batches: Sequence[ReadingBatch], is_late: Bools, last_ns: Int64s
     ) -> list[list[Reject]]:
-        rejects: list[list[Reject]] = [[] for _ in batches]
+        rejects: list[dict[int, Reject]] = [{} for _ in batches]
         if self._policy.late_is_rejected:
             for row in np.flatnonzero(is_late).tolist():
                 number = int(columns.source[row])
@@ -257,8 +264,8 @@ class Router:
                 sensor = batches[number].sensors[int(columns.readings[row])]
                 detail = f"reading of sensor {sensor!r} is {behind_s:g} s behind its newest; late: drop ignores such"
                 record = int(batches[number].rows[int(columns.readings[row])])
-                rejects[number].append(Reject(record, "late", detail))
-        return rejects
+                rejects[number].setdefault(record, Reject(record, "late", detail))
+        return [list(one.values()) for one in rejects]
 
     def _steps(
         self,

@@ -82,8 +82,7 @@ class SqliteStore(StateStore):
 
     def look(self, partition: Partition) -> StoredPartition | None:
         """What is stored, without taking it."""
-        found = self._read(lambda database: self._find(database, partition))
-        return None if found is None or found.meta is None else found
+        return self._read(lambda database: self._find(database, partition))
 
     def _find(self, database: sqlite3.Connection, partition: Partition) -> StoredPartition | None:
         row = database.execute(_FIND, self._name(partition)).fetchone()

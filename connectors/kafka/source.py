@@ -213,7 +213,11 @@ class KafkaSource(Source):
         def give_up(revocation: Revocation) -> None:
             leaving = {Partition(*item) for item in revocation.partitions}
             last = {partition: wanted.pop(partition) for partition in leaving if partition in wanted}
-            membership.give_up(revocation, last, ASK_TIMEOUT_S)
+            try:
+                membership.give_up(revocation, last, ASK_TIMEOUT_S)
+            except faults.KafkaError:
+                wanted.update(last)  # not committed: they are no longer ours, and the caller is told so
+                raise
 
         try:
             membership.settle(0.1, give_up)

@@ -102,9 +102,9 @@ class RedisStore(StateStore):
     def look(self, partition: Partition) -> StoredPartition | None:
         """What is stored, without taking it."""
         head = self._head(partition)
-        if b"meta" not in head:
+        if not head:
             return None
-        return StoredPartition(head[b"meta"], tuple(sorted(_generations(head))), _epoch(head))
+        return StoredPartition(head.get(b"meta"), tuple(sorted(_generations(head))), _epoch(head))
 
     def _head(self, partition: Partition) -> dict[bytes, bytes]:
         key = f"{self._settings.base_key(partition)}:head"
@@ -145,8 +145,9 @@ class RedisStore(StateStore):
             numbers = [str(number) for number in write.shards]
             owner = [base, epoch.counter, epoch.token, generation, write.meta, int(write.is_full)]
             removable = self._ask(lambda: self._flip(keys=[f"{base}:head", f"{base}:garbage"], args=[*owner, *numbers]))
-        except ServerUnavailableError:
-            self._remove_quietly(base)
+        except ServerUnavailableError as error:
+            if not isinstance(error.__cause__, redis.ConnectionError | redis.TimeoutError):
+                self._remove_quietly(base)  # else the next save or acquire does: once more to wait is too long
             raise
         if removable is None:
             self._remove(base, [name.encode() for name in values])

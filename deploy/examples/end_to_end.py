@@ -111,6 +111,16 @@ class Place:
         with config.with_suffix(".log").open("ab") as log:
             return subprocess.Popen([*PROGRAM, "run", "-c", str(config)], stdout=log, stderr=log)
 
+    def folded(self, group: str) -> int:
+        """Records whose readings are in the stored states, over all partitions."""
+        store = open_store(self.redis, prefix=group, group=group)
+        store.open(10.0)
+        try:
+            found = [store.look(partition) for partition in store.partitions()]
+            return sum(decode_meta(one.meta).position for one in found if one is not None and one.meta is not None)
+        finally:
+            store.close()
+
     def committed(self, group: str) -> int:
         """Records whose forecasts are out, over all partitions."""
         return sum(committed_offsets(self.kafka, group, "readings").values())
@@ -134,7 +144,11 @@ def run_with_kills(place: Place, config: Path, group: str, total: int, kills: in
         engine.send_signal(signal.SIGKILL)
         engine.wait()
     engine = place.start(config)
-    poll_for(lambda: place.committed(group) >= total or engine.poll() is not None, 1800.0, 0.2, f"the end of {group}")
+
+    def is_done() -> bool:
+        return place.committed(group) >= total and place.folded(group) >= total
+
+    poll_for(lambda: is_done() or engine.poll() is not None, 1800.0, 0.2, f"the end of {group}")
     engine.send_signal(signal.SIGTERM)
     return [engine.wait(timeout=60)]
 

@@ -8,14 +8,16 @@ newer than its partition's position. I know nothing of records, forecasts or the
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.contracts import StateStore
-from connectors.errors import StaleEpochError, StoredStateError
-from connectors.records import Epoch, Partition, Position, StateWrite
+from connectors.errors import ServerUnavailableError, StaleEpochError, StoredStateError
+from connectors.records import Epoch, Partition, Position, StateBlob, StateWrite
+from connectors.retry import Deadline, Retry
 from stream_engine.checkpoint.meta import Meta, check_model, decode_meta, encode_meta
 from stream_engine.checkpoint.shards import SHARD_SIZE, Shard, decode_shard, encode_shard
 from stream_engine.clock import Clock
@@ -76,14 +78,25 @@ class Checkpointer:
 
     Args:
         shelf_rows: how many unchanged rows may wait in host memory before they are left to the store.
+        wait_s: how long a store that is away is waited for where a row is nowhere else.
     """
 
-    def __init__(self, store: StateStore, ledger: Ledger, slab: StateRows, clock: Clock, shelf_rows: int) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        ledger: Ledger,
+        slab: StateRows,
+        clock: Clock,
+        shelf_rows: int,
+        wait_s: float = 30.0,
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._slab = slab
         self._clock = clock
         self._shelf_rows = shelf_rows
+        self._wait_s = wait_s
+        self._patience = Retry((ServerUnavailableError,))
         self._shelf: dict[int, NDArray[np.float32]] = {}
         self._stored: set[int] = set()
         self._epochs: dict[Partition, Epoch] = {}
@@ -244,7 +257,7 @@ class Checkpointer:
             number = int(self._ledger.number[handle])
             wanted.setdefault((partition, number // SHARD_SIZE), []).append(handle)
         for (partition, shard_number), mine in wanted.items():
-            blob = self._store.load(partition, [shard_number])[0]
+            blob = self._patience.call(partial(self._load_one, partition, shard_number), Deadline.after(self._wait_s))
             if blob is None:
                 raise StoredStateError(
                     f"{partition}: stored shard {shard_number} is missing; start again, and the state is rebuilt "
@@ -253,6 +266,9 @@ class Checkpointer:
             shard = decode_shard(self._slab.layout_id, blob)
             for handle in mine:
                 self._shelf[handle] = shard.rows[int(self._ledger.number[handle]) % SHARD_SIZE]
+
+    def _load_one(self, partition: Partition, shard: int) -> StateBlob | None:
+        return self._store.load(partition, [shard])[0]
 
     def _thin_shelf(self) -> None:
         """Leave unchanged rows to the store while the shelf is over its size, the oldest first."""

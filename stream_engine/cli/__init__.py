@@ -4,9 +4,14 @@ Exit status 2: it can never work as written (usage, configuration, missing topic
 1: a server is unavailable, at the start or later; 0: done, also after SIGTERM.
 """
 
+import signal
+import sys
+
 
 def main() -> int:
     """Run the program; returns its exit status."""
+    if sys.argv[1:2] == ["run"]:  # a stop asked for while the libraries load (seconds) is a clean stop too
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     from stream_engine.cli.program import run_program
 
     return run_program()

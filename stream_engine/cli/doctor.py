@@ -128,6 +128,9 @@ CHECKS: dict[str, Check] = {
 
 
 def _with_group(url: str, group: str) -> str:
+    """The same URL for another group; a file has none."""
+    if urlsplit(url).scheme == "file":
+        return url
     return urlsplit(url)._replace(query=f"group={group}").geturl()
 
 

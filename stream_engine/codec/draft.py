@@ -14,6 +14,8 @@ from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, Reject
 
 MAX_NAME = 1_024
 """Longest sensor, channel or group name, in characters: names go into keys and headers."""
+MAX_KEY_BYTES = 65_536
+"""Longest record key: forecasts take it over, and must fit their topic."""
 MAX_DETAIL = 300
 """Longest detail of a reject, in characters."""
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1
@@ -75,6 +77,7 @@ def assemble(
         max_future_ns: most that a reading may be ahead of its record, or None for any.
     """
     _check_future(records, draft, max_future_ns, refusals)
+    _check_keys(records, refusals)
     if len(refusals):
         draft = _only(draft, refusals.kept(draft.rows))
     values, num_invalid = draft.values, 0
@@ -93,6 +96,13 @@ def assemble(
         num_invalid=num_invalid,
     )
     return batch, refusals.rejects()
+
+
+def _check_keys(records: RecordBatch, refusals: Refusals) -> None:
+    for row, key in enumerate(records.keys):
+        if key is not None and len(key) > MAX_KEY_BYTES:
+            detail = f"the record's key has {len(key)} bytes; at most {MAX_KEY_BYTES} are taken over by its forecasts"
+            refusals.refuse(row, "too_large", detail)
 
 
 def check_lengths(what: str, names: Sequence[str], rows: Sequence[int], refusals: Refusals) -> None:

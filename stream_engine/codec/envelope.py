@@ -14,6 +14,7 @@ NS_PER_MS = 1_000_000
 DEAD_LETTER_HEADERS = ("reason", "detail", "source-topic", "source-partition", "source-offset", "truncated")
 RECORD_OVERHEAD_BYTES = 96
 """Room left for what a log adds to a record's key, value and headers."""
+MAX_TRACE_BYTES = 512
 HEADER_OVERHEAD_BYTES = 8
 """The same for each header."""
 
@@ -83,8 +84,13 @@ def _traces(forecasts: ForecastBatch) -> list[Headers]:
     for source, row in zip(forecasts.source.tolist(), forecasts.rows.tolist(), strict=True):
         headers = forecasts.sources[source].headers
         found = (headers[row] if headers is not None else None) or ()
-        traces.append(tuple(header for header in found if header[0] == "traceparent")[:1])
+        traces.append(tuple(one for one in found if one[0] == "traceparent" and _is_short(one[1]))[:1])
     return traces
+
+
+def _is_short(trace: bytes | None) -> bool:
+    """Whether a trace may be passed on; W3C's are 55 bytes."""
+    return trace is not None and len(trace) <= MAX_TRACE_BYTES
 
 
 def encode_dead_letters(records: RecordBatch, rejects: Sequence[Reject], max_record_bytes: int) -> list[SinkRecord]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from connectors.contracts import Sink, Source, StateStore
-from connectors.errors import LostPartitionsError, ServerUnavailableError, StaleEpochError
+from connectors.errors import ConnectorError, LostPartitionsError, ServerUnavailableError
 from connectors.records import Partition, Polled, Position, RecordBatch
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock
@@ -135,9 +135,10 @@ class Pipeline:
         try:
             self.commit(mine)
             self._save(mine)
-        except (ServerUnavailableError, StaleEpochError) as error:
+        except ConnectorError as error:
             logger.warning("could not save everything before partitions were revoked: %s", error)
-        self._drop(mine)
+        finally:
+            self._drop(mine)
 
     def commit(self, partitions: Iterable[Partition] | None = None) -> None:
         """Flush the sinks, then commit the positions: everything before them is emitted.
@@ -171,7 +172,7 @@ class Pipeline:
     def finish(self) -> None:
         """The last commit and checkpoint of a clean stop, with less patience than on the way."""
         self._flush_s = self._rhythm.stop_s
-        self.checkpoint()
+        self._survive_a_rebalance(self.checkpoint)
 
     def _save(self, partitions: Sequence[Partition]) -> None:
         """Save the state of partitions; only what is committed may be saved (folded <= emitted).
@@ -224,7 +225,10 @@ class Pipeline:
         """Take a partition: its epoch, its state, then the place where its reading goes on."""
         parts = self._parts
         bounds = parts.source.bounds([partition])[partition]
-        usable = bounds.latest if committed is None else min(committed, bounds.latest)
+        if committed is not None and committed > bounds.latest:
+            usable = bounds.earliest  # another log than the one that was read: no state of it is of use
+        else:
+            usable = bounds.latest if committed is None else committed
         with parts.metrics.restore_seconds.time():
             restored = parts.checkpointer.restore(partition, usable)
         begin = where_to_begin(restored.position, committed, bounds, self._rhythm.start)
@@ -232,6 +236,8 @@ class Pipeline:
             logger.warning("%s: %s", partition, warning)
         self._held[partition] = _Held(begin.folded, begin.emitted, restored.position, restored.progress)
         parts.source.seek(partition, begin.folded)
+        if committed is None and begin.emitted > begin.folded:
+            parts.source.commit({partition: begin.emitted})  # a crash on the way must not make old readings new
         logger.info(
             "%s: %d sensors restored; %d records to replay in silence, then %d to catch up",
             partition,

@@ -118,7 +118,9 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         ledger=ledger,
         slots=slots,
         stepper=stepper,
-        checkpointer=Checkpointer(store, ledger, stepper, clock, shelf_rows=config.model.slots),
+        checkpointer=Checkpointer(
+            store, ledger, stepper, clock, shelf_rows=config.model.slots, wait_s=config.store.timeout.s
+        ),
         clock=clock,
         metrics=Metrics(),
     )

@@ -7,9 +7,10 @@ import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from connectors.errors import ServerUnavailableError
 from stream_engine.pipeline import Parts, Pipeline, Rhythm
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,11 @@ class Worker:
             ConnectorError: a server is unavailable, or something can never work as configured.
         """
         parts = self._parts
-        try:
-            self._open()
+        with ExitStack() as closing:
+            for part in (parts.store, parts.dead_letters, parts.sink, parts.source):
+                closing.callback(part.close)
+            if not self._has_opened():
+                return
             _spare_the_collector()
             logger.info("running; model %s", parts.stepper.model_label)
             while not self._is_stopping:
@@ -61,10 +65,17 @@ class Worker:
                     break
             self.pipeline.finish()
             logger.info("stopped after a last commit")
-        finally:
-            for part in (parts.source, parts.sink, parts.dead_letters):
-                part.close()
-            parts.store.close()
+
+    def _has_opened(self) -> bool:
+        """Open everything; False where a stop was asked for while a server could not be reached."""
+        try:
+            self._open()
+        except ServerUnavailableError:
+            if self._is_stopping:
+                logger.info("stopped before a server could be reached")
+                return False
+            raise
+        return True
 
     def _open(self) -> None:
         """The store first (start-up needs it), then the log, then where forecasts go."""

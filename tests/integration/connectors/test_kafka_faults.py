@@ -282,7 +282,7 @@ def test_a_member_frozen_past_its_session_loses_its_partitions_and_is_told(
             zombie.send_signal(signal.SIGCONT)
             reader = Reader(heir)
             poll_for(lambda: went_on(reader) and "lost 0" in lines and len(lines) >= 3, 30.0, what="the loss")
-            assert lines[:3] == ["assigned 0", "lost 0", "StaleEpochError"]
+            assert lines[:3] == ["assigned 0", "lost 0", "LostPartitionsError"]
             assert heir.committed([partition]) == {partition: 5}
     finally:
         zombie.kill()

@@ -129,6 +129,15 @@ def test_forecasts_are_due_at_most_every_so_often() -> None:
     assert [row[1] for row in desk.let_through if row[6]] == [0, 10, 25, 35]
 
 
+def test_a_bad_clock_centuries_ago_does_not_silence_a_sensor() -> None:
+    desk = Desk(RouterPolicy(emit_every_ns=10 * MINUTE_NS))
+    centuries = 141_000_000  # minutes: 268 years
+    desk.route(("a", -centuries, 1.0))
+    desk.route(("a", centuries, 1.0), ("a", centuries + 5, 1.0), ("a", centuries + 10, 1.0))
+    assert [row[6] for row in desk.let_through] == [True, True, False, True]
+    assert all(row[3] >= 0 for row in desk.let_through), "time never runs backwards"
+
+
 def test_late_readings_become_dead_letters_where_asked() -> None:
     desk = Desk(RouterPolicy(late_is_rejected=True))
     routed = desk.route(("a", 5, 1.0), ("b", 5, 1.0), ("a", 3, 1.0))

@@ -268,6 +268,68 @@ def test_a_topic_that_was_recreated_starts_afresh() -> None:
     assert again.sent()[-1] == ("a", 1)
 
 
+def test_state_older_than_a_recreated_topic_is_not_used_either() -> None:
+    engine = Engine(log_of(10))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.log.commits[A] = 60
+    again = engine.next_life(log=Log({A: list(engine.log.partitions[A]) * 2}, commits={A: 90}))
+    again.turns(2)
+    again.pipeline.commit()
+    assert again.sent()[30:] == engine.sent()[:30], "all of the new topic's readings are new"
+
+
+def test_a_crash_while_history_warms_the_state_does_not_make_it_new() -> None:
+    engine = Engine(log_of(10), rhythm=Rhythm(max_records=9, start="latest", commit_s=0.0, checkpoint_s=0.0))
+    engine.turns(3)
+    assert engine.pipeline.is_replaying
+    again = engine.next_life()
+    again.log.append(A, message("a", 10, 1.0))
+    again.turns(6)
+    again.pipeline.commit()
+    assert again.sent() == [("a", 10)]
+
+
+def test_a_record_with_several_late_readings_is_buried_once() -> None:
+    values = {"x": 1.0, "y": 2.0, "z": 3.0}
+    log = Log({A: []})
+    for ts in (600_000, 0):
+        log.append(A, orjson.dumps({"sensor": "a", "ts": ts, "values": values}))
+    engine = Engine(log, policy=RouterPolicy(late_is_rejected=True))
+    engine.turns(2)
+    engine.pipeline.commit()
+    assert len(engine.dead.kept) == 1
+    assert len(engine.forecasts.kept) == 3
+
+
+def test_a_key_too_large_for_a_forecast_stops_nobody() -> None:
+    log = Log({A: [(b"k" * 100_000, message("a", 1, 1.0)), (None, message("a", 2, 1.0))]})
+    engine = Engine(log)
+    engine.turns(2)
+    engine.pipeline.commit()
+    assert [dict(r.headers)["reason"] for r in engine.dead.kept] == [b"too_large"]
+    assert engine.sent() == [("a", 2)]
+
+
+def test_a_store_that_is_away_is_waited_for_where_a_row_is_nowhere_else() -> None:
+    engine = Engine(log_of(3, sensors="abcdefgh"), capacity=2, shelf_rows=1)
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.log.append(A, *(message(sensor, 9, 1.0) for sensor in "abcdefgh"))
+    loads = engine.store.load
+    faults = [ServerUnavailableError("away"), ServerUnavailableError("away")]
+
+    def load(partition: Partition, shards: list[int]) -> list[bytes | None]:
+        if faults:
+            raise faults.pop()
+        return loads(partition, shards)
+
+    engine.store.load = load  # type: ignore[method-assign, assignment]
+    engine.turns(1)
+    assert not faults
+    assert engine.states()[(A, "a")][0] == 4
+
+
 def test_late_readings_are_buried_where_asked() -> None:
     log = Log({A: [(None, message("a", 5, 1.0)), (None, message("a", 3, 1.0))]})
     engine = Engine(log, policy=RouterPolicy(late_is_rejected=True))
