@@ -81,7 +81,8 @@ class LibrdkafkaSink(Sink):
             key, value, headers, timestamp_ns = record
             timestamp_ms = 0 if timestamp_ns is None else timestamp_ns // 1_000_000  # 0: now
             try:
-                produce(topic, value, key, ANY_PARTITION, None, None, timestamp_ms, list(headers))
+                fields = headers if isinstance(headers, list) else list(headers)
+                produce(topic, value, key, ANY_PARTITION, None, None, timestamp_ms, fields)
             except BufferError:
                 self._make_room_for(record, timestamp_ms)
             except KafkaException as error:

@@ -8,6 +8,7 @@ blocking calls. Each partition held has two positions: `position` (everything be
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
@@ -266,14 +267,14 @@ class Pipeline:
         )
         parts.metrics.replayed.inc(int((~is_live).sum()))
         sent = batch.arrival[(batch.is_due & is_live)[batch.arrival]]
-        source, places = batch.source[sent], batch.readings[sent]
-        pairs = list(zip(source.tolist(), places.tolist(), strict=True))
+        first = np.cumsum([0, *(len(one) for one in readings)])
+        places = first[batch.source[sent]] + batch.readings[sent]
         return ForecastBatch(
             sources=records,
-            source=source,
+            source=batch.source[sent],
             rows=rows[sent],
-            sensors=[readings[number].sensors[place] for number, place in pairs],
-            channels=[readings[number].channels[place] for number, place in pairs],
+            sensors=_picked([one.sensors for one in readings], places),
+            channels=_picked([one.channels for one in readings], places),
             origins_ns=batch.times_ns[sent],
             last_readings_ns=batch.times_ns[sent],
             cadences_ns=batch.cadences_ns[sent],
@@ -328,6 +329,12 @@ class Pipeline:
         for partition, end in self._parts.source.ends(list(self._held)).items():
             lag = end - self._held[partition].position
             self._parts.metrics.lag_records.labels(str(partition)).set(max(0, lag))
+
+
+def _picked(names: Sequence[Sequence[str]], places: np.ndarray) -> list[str]:
+    """The names at these places of all the columns one after the other."""
+    found: list[str] = np.fromiter(chain.from_iterable(names), dtype=object)[places].tolist()
+    return found
 
 
 def _record_rows(batch: StepBatch, readings: Sequence[ReadingBatch]) -> np.ndarray:
