@@ -1,6 +1,6 @@
 """The engine beside a bare consume → parse → produce loop of the same client, on a real Kafka, in one run.
 
-    python -m tests.benchmarks.pipeline [--readings 60000] [--sensors 1000] [--rounds 3]
+    python -m tests.benchmarks.pipeline [--readings 200000] [--sensors 1000] [--rounds 3]
 
 The bare loop parses each reading and sends a payload of a forecast's size under the same key; it keeps no state.
 Both are timed from their first record to the last acknowledgement. Ratio = engine's rate / bare loop's rate.
@@ -186,7 +186,7 @@ def measure(num: int, num_sensors: int, rounds: int) -> dict[str, object]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readings", type=int, default=60_000)
+    parser.add_argument("--readings", type=int, default=200_000)
     parser.add_argument("--sensors", type=int, default=1_000)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
