@@ -234,6 +234,8 @@ class RedisStore(StateStore):
         for fault, what, way_out in _WAYS_OUT:
             if isinstance(error, fault):
                 return ServerUnavailableError(f"the store {where} {what}; {way_out}")
+        if "DB index is out of range" in str(error):
+            return ConnectorConfigError(f"{where}: this server has fewer databases; name one it has, such as /0")
         if "OOM" in str(error):
             return ServerUnavailableError(f"the store {where} {_WAYS_OUT[2][1]}; {_WAYS_OUT[2][2]}")
         return ServerUnavailableError(f"the store {where} answered {_first_words(error)!r}; look at its log")

@@ -268,3 +268,10 @@ def test_a_large_state_goes_in_and_out(own_redis: RedisServer):
         loaded = store.load(PARTITION, range(300))
         assert all(loaded[number] == shard for number, shard in shards.items())
         poll_for(lambda: store.look(PARTITION), 5.0)
+
+
+def test_a_database_the_server_does_not_have_can_never_work(redis_url: str):
+    store = open_store(redis_url.rpartition("/")[0] + "/9999", group="g")
+    with pytest.raises(ConnectorConfigError, match="fewer databases"):
+        store.open(5.0)
+    store.close()
