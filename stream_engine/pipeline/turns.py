@@ -28,6 +28,10 @@ from stream_engine.watermark import Progress
 
 logger = logging.getLogger(__name__)
 
+FIRST_RECORDS = 2_000
+"""Most records of the first turn, when the pace is not known yet."""
+FEWEST_RECORDS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
@@ -35,6 +39,8 @@ class Rhythm:
 
     Attributes:
         max_records: most records a turn takes.
+        turn_s: about how long a turn may take: while catching up it takes as many records as that allows, so that
+            commits keep their rhythm and a stop is never far.
         poll_s: longest wait for the first of them.
         commit_s: from commit to commit of the emitted positions.
         checkpoint_s: from checkpoint to checkpoint of the state.
@@ -44,6 +50,7 @@ class Rhythm:
     """
 
     max_records: int = 50_000
+    turn_s: float = 1.0
     poll_s: float = 0.1
     commit_s: float = 0.5
     checkpoint_s: float = 5.0
@@ -90,6 +97,7 @@ class Pipeline:
         self._held: dict[Partition, _Held] = {}
         self._flush_s = rhythm.flush_s
         self._is_between_turns = True
+        self._max_records = min(FIRST_RECORDS, rhythm.max_records)
         now = parts.clock.monotonic_s()
         self._commit_due_s = now + rhythm.commit_s
         self._checkpoint_due_s = now + rhythm.checkpoint_s
@@ -111,7 +119,8 @@ class Pipeline:
         turns before, when this turn's forecasts are made but not yet written, so that theirs are long acknowledged.
         """
         parts = self._parts
-        polled = parts.source.poll(self._rhythm.max_records, self._rhythm.poll_s)
+        polled = parts.source.poll(self._max_records, self._rhythm.poll_s)
+        started_s = parts.clock.monotonic_s()
         self._note_assignment(polled)
         self._checkpoint_when_due()
         records = [batch for batch in polled.batches if batch.partition in self._held]
@@ -128,7 +137,14 @@ class Pipeline:
             self._held[batch.partition].position = batch.next_position
         self._is_between_turns = True
         self._count(records, readings, routed, forecasts)
+        self._find_pace(len(polled), parts.clock.monotonic_s() - started_s)
         return polled
+
+    def _find_pace(self, num_records: int, seconds: float) -> None:
+        """Let the next turn take as many records as its time allows, going by this one."""
+        if num_records >= FEWEST_RECORDS:
+            allowed = num_records if seconds <= 0 else int(num_records / seconds * self._rhythm.turn_s)
+            self._max_records = min(self._rhythm.max_records, max(allowed, FEWEST_RECORDS))
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Commit and save partitions that are about to be taken from us, then forget them."""

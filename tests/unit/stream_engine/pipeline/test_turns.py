@@ -9,6 +9,7 @@ from connectors.errors import ServerUnavailableError, StaleEpochError
 from connectors.records import Partition
 from stream_engine.errors import ConfigError
 from stream_engine.pipeline import Rhythm
+from stream_engine.records import StepBatch, StepResult
 from stream_engine.router import RouterPolicy
 from tests.support.engine import CountingModel, Engine, message
 from tests.support.scripted import DictStore, Log
@@ -328,6 +329,22 @@ def test_a_store_that_is_away_is_waited_for_where_a_row_is_nowhere_else() -> Non
     engine.turns(1)
     assert not faults
     assert engine.states()[(A, "a")][0] == 4
+
+
+def test_turns_take_as_many_records_as_their_time_allows() -> None:
+    engine = Engine(log_of(2_000), rhythm=Rhythm(max_records=4_000))
+    taken, step = [], engine.stepper.step
+
+    def slow_step(batch: StepBatch) -> StepResult:
+        engine.clock.advance(len(batch) / 500.0)
+        return step(batch)
+
+    engine.stepper.step = slow_step  # type: ignore[method-assign]
+    for _ in range(5):
+        before = sum(engine.pipeline.positions.values())
+        engine.turns(1)
+        taken.append(sum(engine.pipeline.positions.values()) - before)
+    assert taken == [0, 2_000, 500, 500, 500], "a second each at 500 readings a second"
 
 
 def test_late_readings_are_buried_where_asked() -> None:
