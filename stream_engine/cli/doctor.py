@@ -1,6 +1,5 @@
 """`stream-engine doctor`: checks everything a configuration names, and says what to do."""
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -14,6 +13,7 @@ from rich.text import Text
 from connectors.contracts import Source
 from connectors.errors import ConnectorError, MissingTopicError
 from connectors.records import Bounds, Partition, RecordBatch
+from connectors.retry import Deadline
 from recurrent_core.errors import CoreError
 from recurrent_core.weights import load_model
 from stream_engine.checkpoint import check_model, decode_meta
@@ -136,9 +136,9 @@ def _with_group(url: str, group: str) -> str:
 
 def _assigned_bounds(source: Source) -> dict[Partition, Bounds]:
     """What the partitions hold, once the group has given them to us."""
-    deadline_s = time.monotonic() + JOIN_S
+    deadline = Deadline.after(JOIN_S)
     assigned: set[Partition] = set()
-    while len(assigned) < source.num_partitions and time.monotonic() < deadline_s:
+    while len(assigned) < source.num_partitions and not deadline.is_over:
         assigned |= source.poll(1, 0.1).assigned
     return source.bounds(sorted(assigned))
 
@@ -150,9 +150,9 @@ def _newest(source: Source, bounds: dict[Partition, Bounds]) -> list[RecordBatch
     for partition, one in wanted.items():
         source.seek(partition, max(one.earliest, one.latest - each))
     batches: list[RecordBatch] = []
-    deadline_s = time.monotonic() + JOIN_S
+    deadline = Deadline.after(JOIN_S)
     ended: set[Partition] = set()
-    while len(ended) < len(wanted) and time.monotonic() < deadline_s:
+    while len(ended) < len(wanted) and not deadline.is_over:
         for batch in source.poll(NUM_TASTED, 0.1).batches:
             batches.append(batch)
             if batch.next_position >= bounds[batch.partition].latest:
@@ -202,7 +202,7 @@ def doctor(
 ) -> None:
     """Check servers, topics, readings, model, device and clock, and say what to do.
 
-    Nothing is written and a running engine is not disturbed. Ends with status 1 if a check fails.
+    Nothing is sent and a running engine is not disturbed. Ends with status 1 if a check fails.
     """
     findings = examine(load_config(config, overrides(override or [])))
     if as_json:

@@ -45,7 +45,7 @@ def test_any_file(content):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "engine.yaml"
         path.write_bytes(yaml.safe_dump(WHOLE).encode() + content)
-        load(path)
+        assert isinstance(load(path), Config | None), "a tree or a refusal, never another exception"
 
 
 @settings(deadline=None, max_examples=400)
@@ -65,7 +65,7 @@ def test_any_values_and_what_loads_prints_and_loads(values):
     st.dictionaries(st.text(max_size=12).map(lambda name: f"STREAM_ENGINE__{name}"), st.text(max_size=12), max_size=3)
 )
 def test_any_environment(environment):
-    load(None, WHOLE, environment)
+    assert isinstance(load(None, WHOLE, environment), Config | None), "a tree or a refusal, never another exception"
 
 
 @given(st.integers(0, 2**62))
