@@ -7,8 +7,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -16,6 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.support.waiting import poll_for
 
 TIMEOUT_S = 20.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,15 @@ def _settings(servers: str, **more: Any) -> dict[str, Any]:
     return {"bootstrap.servers": servers, "log_level": 0, "error_cb": lambda _error: None, **more}
 
 
-@lru_cache(maxsize=8)
-def _admin(servers: str) -> AdminClient:
-    return AdminClient(_settings(servers))
+def _ask(servers: str, question: Callable[[AdminClient], T]) -> T:
+    """The answer to one question by a client of its own: one that outlives its test opens threads in the next."""
+    client = AdminClient(_settings(servers))
+    return question(client)
+
+
+def _topics(servers: str) -> dict[str, Any]:
+    """What the broker tells of each of its topics."""
+    return _ask(servers, lambda admin: dict(admin.list_topics(timeout=TIMEOUT_S).topics))
 
 
 def topic_namer(base: str) -> Callable[[], str]:
@@ -61,32 +67,31 @@ def topic_namer(base: str) -> Callable[[], str]:
 def create_topic(servers: str, topic: str, num_partitions: int = 1, config: Mapping[str, str] | None = None) -> str:
     """Create a topic, wait until the broker names its leaders, and return its name."""
     new = NewTopic(topic, num_partitions=num_partitions, replication_factor=1, config=dict(config or {}))
-    _admin(servers).create_topics([new])[topic].result(TIMEOUT_S)
+    _ask(servers, lambda admin: admin.create_topics([new])[topic].result(TIMEOUT_S))
     poll_for(lambda: num_partitions_of(servers, topic) == num_partitions, TIMEOUT_S, what=f"leaders of {topic}")
     return topic
 
 
 def delete_topic(servers: str, topic: str) -> None:
     """Delete a topic and wait until the broker no longer lists it."""
-    _admin(servers).delete_topics([topic])[topic].result(TIMEOUT_S)
+    _ask(servers, lambda admin: admin.delete_topics([topic])[topic].result(TIMEOUT_S))
     poll_for(lambda: topic not in topic_names(servers), TIMEOUT_S, what=f"removal of {topic}")
 
 
 def delete_records(servers: str, topic: str, partition: int, before_offset: int) -> None:
     """Remove the head of a partition, so that its earliest offset is before_offset."""
     target = TopicPartition(topic, partition, before_offset)
-    for done in _admin(servers).delete_records([target]).values():
-        done.result(TIMEOUT_S)
+    _ask(servers, lambda admin: admin.delete_records([target])[target].result(TIMEOUT_S))
 
 
 def topic_names(servers: str) -> set[str]:
     """Every topic of the broker but its internal ones."""
-    return {name for name in _admin(servers).list_topics(timeout=TIMEOUT_S).topics if not name.startswith("__")}
+    return {name for name in _topics(servers) if not name.startswith("__")}
 
 
 def num_partitions_of(servers: str, topic: str) -> int:
     """How many partitions with a leader the topic has; 0 if there is no such topic."""
-    found = _admin(servers).list_topics(timeout=TIMEOUT_S).topics.get(topic)
+    found = _topics(servers).get(topic)
     return 0 if found is None else sum(part.leader >= 0 for part in found.partitions.values())
 
 
