@@ -98,11 +98,11 @@ def _width(stretch: Tensor, num_cells: int) -> Tensor:
 def _split(position: Tensor, width: Tensor, is_coarse: Tensor, num_cells: int) -> tuple[Tensor, Tensor]:
     """Cells before and after each position, and their shares, [batch, 2 * moments]; width, is_coarse: [batch, 1]."""
     steps = position / width
-    steps = torch.lerp(steps, torch.floor(steps + 0.5), is_coarse)
+    steps = torch.where(is_coarse, torch.floor(steps + 0.5), steps)
     before = torch.floor(steps)
     share = steps - before
     cells = torch.cat([before, before + 1.0], dim=1) * width
-    return _turn(cells, num_cells).long(), torch.cat([1.0 - share, share], dim=1)
+    return _turn(cells, num_cells).long(), torch.cat([1.0 - share, share], dim=1).float()
 
 
 def _turn(position: Tensor, length: float) -> Tensor:
@@ -111,20 +111,12 @@ def _turn(position: Tensor, length: float) -> Tensor:
 
 
 def places(at: Clock, ticks: Tensor, num_day_cells: int, num_week_cells: int) -> Places:
-    """Where the moments `ticks` after the clock's stand; ticks: [batch or 1, moments] float32.
-
-    Seconds are float32 here, off by a thirtieth of a second at most.
-    """
-    second = _turn(at.second_of_week.float()[:, None] + ticks * at.cadence_s.float()[:, None], WEEK_S)
-    day_position = _turn(second / (at.day_period_s / num_day_cells).float()[:, None], num_day_cells)
-    day_cells, day_shares = _split(
-        day_position, at.day_width.float()[:, None], at.is_day_coarse.float()[:, None], num_day_cells
-    )
+    """Where the moments `ticks` after the clock's stand; ticks: [batch or 1, moments]."""
+    second = _turn(at.second_of_week[:, None] + ticks.double() * at.cadence_s[:, None], WEEK_S)
+    day_position = _turn(second / (at.day_period_s / num_day_cells)[:, None], num_day_cells)
+    day_cells, day_shares = _split(day_position, at.day_width[:, None], at.is_day_coarse[:, None], num_day_cells)
     week_cells, week_shares = _split(
-        second / (WEEK_S / num_week_cells),
-        at.week_width.float()[:, None],
-        at.is_week_coarse.float()[:, None],
-        num_week_cells,
+        second / (WEEK_S / num_week_cells), at.week_width[:, None], at.is_week_coarse[:, None], num_week_cells
     )
     return Places(day_cells, week_cells, day_shares, week_shares, (second >= 5 * DAY_S).float())
 

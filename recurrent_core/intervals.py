@@ -1,8 +1,9 @@
 """Interval widths that learn from their own misses, per side and lead (adaptive conformal offsets).
 
-I know nothing of the forecasts but their errors, and nothing of how they were made. A side's width is
-UNIT * error * exp(offset): `error` the forecast's own running mean |error|, `offset` raised by a miss and
-lowered by a hit, so that each side is missed in MISS_RATE of the cases in the long run.
+I know nothing of the forecasts but their errors, and nothing of how they were made. A side's width is its base
+distance times exp(offset): the base noted with the forecast (UNIT times the mean |error| expected of it, where no
+network says better), the offset raised by a miss and lowered by a hit, so that each side is missed in MISS_RATE of
+the cases in the long run.
 """
 
 import torch
@@ -32,21 +33,16 @@ def expected_error(errors: Tensor, counts: Tensor, scale: Tensor, knots: Tensor)
     return (n * errors + PRIOR_READINGS * prior) / (n + PRIOR_READINGS)
 
 
-def widths(error: Tensor, offsets: Tensor) -> Tensor:
-    """Distance of each side from the forecast, [batch, 2, leads]; error: [batch, leads]; offsets: [batch, 2, leads]."""
-    return UNIT * error[:, None] * offsets.exp()
-
-
-def learn_offsets(offsets: Tensor, counts: Tensor, error: Tensor, expected: Tensor, is_arrived: Tensor) -> Tensor:
+def learn_offsets(offsets: Tensor, counts: Tensor, error: Tensor, sides: Tensor, is_arrived: Tensor) -> Tensor:
     """The offsets after truths have arrived at some knots.
 
     Args:
         offsets: [batch, 2, knots], lower and upper side.
         counts: [batch, knots] truths so far.
-        error: [batch, knots], truth minus forecast; expected: [batch, knots], the mean |error| expected at its origin.
+        error: [batch, knots], truth minus forecast; sides: [batch, 2, knots], the distances noted at its origin.
         is_arrived: [batch, knots] float32, 0 or 1.
     """
     below_above = torch.stack([-error, error], dim=1)
-    is_miss = (below_above > widths(expected, offsets)).float()
+    is_miss = (below_above > sides * offsets.exp()).float()
     gain = (FIRST_GAIN / (counts + 20.0)).clamp(min=LEAST_GAIN) * is_arrived
     return (offsets + gain[:, None] * (is_miss - MISS_RATE)).clamp(-MAX_OFFSET, MAX_OFFSET)

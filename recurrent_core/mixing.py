@@ -16,6 +16,8 @@ KNOTS = (1, 2, 4, 8, 12)
 LONGEST_KNOT = KNOTS[-1]
 PRIOR_READINGS = 2.0
 """Readings that the prior errors count for."""
+MOST_READINGS = 100.0
+"""Readings beyond which the prior counts no less."""
 PRIOR_SQUARE = 0.5
 """Weight of the prior b = 1 in the residual decay, in squared scales."""
 
@@ -75,7 +77,7 @@ def weights(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor, power:
     Returns:
         [batch, readouts, knots].
     """
-    n = counts.clamp(max=100.0)[:, None]
+    n = counts.clamp(max=MOST_READINGS)[:, None]
     expected = (n * errors + PRIOR_READINGS * scale[:, None, None] * prior[None, :, None]) / (n + PRIOR_READINGS)
     earned = _power(expected.amin(dim=1, keepdim=True) / expected, power)
     return earned / earned.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Carries out step batches: gather state, run the model, scatter it back; state in and out as rows.
+"""Carries out step batches on the slab of states; state in and out as rows.
 
 The only module of the running engine that touches tensors. I know slots and numbers; nothing of
 topics, bytes on the wire, or who decides what steps.
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
+from recurrent_core.models.interface import Arrival, Outlook, Question, Runs, StreamingModel
 from stream_engine.errors import ConfigError
 from stream_engine.records import Bools, Float64s, Int64s, Status, StepBatch, StepResult
 
@@ -54,6 +54,11 @@ class Slab:
         self._rows = fresh[:0].clone()
         self._host: Float32s | None = None if fresh.is_cuda else self._rows.numpy()
 
+    @property
+    def tensor(self) -> Tensor:
+        """Every row, [slots, floats]; good until rows are put into slots beyond them."""
+        return self._rows
+
     def gather(self, slots: Int64s) -> Tensor:
         """A copy of the rows in these slots, [n, floats] on the device."""
         if self._host is not None:
@@ -80,8 +85,8 @@ class Stepper:
         """Start with an empty slab.
 
         Args:
-            threads: CPU threads torch may use in this process. The steps are many small operations: more than one
-                thread gains little on an idle machine and costs much on a busy one (see docs/diary.md).
+            threads: CPU threads torch may use in this process; more than one costs much on a busy machine (see
+                docs/diary.md).
         Raises:
             ConfigError: the model does not forecast so far.
         """
@@ -95,6 +100,7 @@ class Stepper:
         self._device = device
         self._horizon = horizon
         self._slab = Slab(model.init_state(1).to(device))
+        model.prepare(device)
 
     @property
     def model_label(self) -> str:
@@ -133,15 +139,9 @@ class Stepper:
         columns = self._upload(
             np.stack([batch.values, batch.elapsed_s, batch.cadences_ns / NS_PER_S, batch.second_of_week])
         )
-        outlooks, start = [], 0
-        for end in batch.wave_ends.tolist():
-            wave = slice(start, end)
-            rows = self._slab.gather(batch.slots[wave])
-            arrival = Arrival(*(column[wave] for column in columns))
-            outlooks.append(self._model.advance(arrival, rows, self._horizon))
-            self._slab.scatter(batch.slots[wave], rows)
-            start = end
-        return self._mended(self._download(outlooks, batch.has_cadence), batch)
+        runs = Runs(batch.slots, batch.wave_ends)
+        outlook = self._model.sequence(Arrival(*columns), runs, self._slab.tensor, self._horizon)
+        return self._mended(self._download(outlook, batch.has_cadence), batch)
 
     @torch.inference_mode()
     def ask(self, slots: Int64s, elapsed_s: Float64s, cadences_ns: Int64s, second_of_week: Float64s) -> StepResult:
@@ -152,7 +152,7 @@ class Stepper:
         """
         columns = self._upload(np.stack([elapsed_s, cadences_ns / NS_PER_S, second_of_week]))
         outlook = self._model.ask(Question(*columns), self._slab.gather(slots), self._horizon)
-        return self._download([outlook], np.ones(len(slots), np.bool_))
+        return self._download(outlook, np.ones(len(slots), np.bool_))
 
     def describe(self, row: Float32s) -> dict[str, float]:
         """Named numbers that sum up one state row, [floats]."""
@@ -179,24 +179,11 @@ class Stepper:
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def _download(self, outlooks: list[Outlook], has_cadence: Bools) -> StepResult:
-        """One copy to the host for all waves."""
+    def _download(self, outlook: Outlook, has_cadence: Bools) -> StepResult:
+        """One copy to the host."""
         num, horizon = len(has_cadence), self._horizon
-        packed = torch.cat(
-            [
-                torch.cat(
-                    [
-                        outlook.mean,
-                        outlook.quantiles.flatten(1),
-                        outlook.scale[:, None],
-                        outlook.is_warming_up[:, None].double(),
-                        outlook.is_drifting[:, None].double(),
-                    ],
-                    dim=1,
-                )
-                for outlook in outlooks
-            ]
-        )
+        flags = torch.stack([outlook.scale, outlook.is_warming_up.double(), outlook.is_drifting.double()], dim=1)
+        packed = torch.cat([outlook.mean, outlook.quantiles.flatten(1), flags], dim=1)
         host = packed.cpu().numpy()
         is_warming_up = (host[:, -2] > 0) | ~has_cadence
         status = np.where(host[:, -1] > 0, Status.DRIFT, Status.OK)

@@ -1,4 +1,4 @@
-"""What every streaming model offers the engine: `init_state`, `step`, `advance`, `ask`.
+"""What every streaming model offers the engine: `init_state`, `step`, `advance`, `sequence`, `ask`.
 
 I know nothing of sensors' names, bytes or clocks. A model is a value without memory: all that it
 remembers is in the state, one row of float32 per slot, which goes into a step and comes out anew.
@@ -7,7 +7,23 @@ remembers is in the state, one row of float32 per slot, which goes into a step a
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Which rows of a slab a batch of readings goes to; a slot's readings, its *run*, stand in order of time.
+
+    Attributes:
+        slots: [n] row of each reading.
+        wave_ends: [waves] wave k is the readings [wave_ends[k-1], wave_ends[k]), all of different slots.
+    """
+
+    slots: NDArray[np.int64]
+    wave_ends: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,9 @@ class StreamingModel(ABC):
     def init_state(self, num_slots: int) -> Tensor:
         """The state of num_slots fresh slots, [num_slots, state_floats] float32."""
 
+    def prepare(self, device: torch.device) -> None:  # noqa: B027  most models have nothing to prepare
+        """Do now what would make the first readings on this device slow, such as compiling."""
+
     @abstractmethod
     def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
         """Fold one reading into every row, in place, and forecast from it.
@@ -121,6 +140,27 @@ class StreamingModel(ABC):
         new_state = state.clone()
         return self.advance(arrival, new_state, horizon), new_state
 
+    def sequence(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int) -> Outlook:
+        """Fold runs of readings into the rows of a slab, in place, and forecast after each reading.
+
+        The same as `advance` wave by wave, which is what it does where a model has no faster way.
+
+        Args:
+            arrival: [n] columns on the slab's device.
+            runs: where they go.
+            slab: [rows, state_floats] float32, changed.
+        """
+        outlooks, start = [], 0
+        for end in runs.wave_ends.tolist():
+            wave = slice(start, end)
+            slots = torch.from_numpy(runs.slots[wave]).to(slab.device)
+            rows = slab[slots]
+            columns = (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)
+            outlooks.append(self.advance(Arrival(*(column[wave] for column in columns)), rows, horizon))
+            slab[slots] = rows
+            start = end
+        return Outlook(*(torch.cat(columns) for columns in zip(*map(_columns, outlooks), strict=True)))
+
     @abstractmethod
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         """Forecast from the state as it stands, leads counted from the question's origin."""
@@ -128,3 +168,7 @@ class StreamingModel(ABC):
     @abstractmethod
     def describe(self, state: Tensor) -> dict[str, float]:
         """A few named numbers that sum up one slot's state ([state_floats]), for people."""
+
+
+def _columns(outlook: Outlook) -> tuple[Tensor, ...]:
+    return outlook.mean, outlook.quantiles, outlook.scale, outlook.is_warming_up, outlook.is_drifting

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recurrent_core import calendar, intervals, mixing, scaling
+from recurrent_core import calendar, mixing, scaling
 from recurrent_core.config import ElinformerConfig
-from recurrent_core.models.elinformer.layout import JOURNAL, NUM_LEADS, RAW_MEMORIES
+from recurrent_core.models.elinformer.layout import NOTED_READOUTS, NUM_LEADS, RAW_MEMORIES
 from recurrent_core.models.interface import Arrival
 from recurrent_core.ops.entropy_equality import moments as ee_moments
 from recurrent_core.ops.entropy_equality.step import write
@@ -21,9 +21,9 @@ TICK_TURN = float(NUM_LEADS * 2**18)
 """Ticks are counted modulo this: exact in float32, a multiple of the journal's length."""
 MOST_TICKS = 1e6
 """Longer gaps are folded as this many ticks: everything with a tick in it has been forgotten by then."""
-DRIFT_RATES = (0.1, 0.005)
-"""Rates of the short and the long running error at lead 1."""
 MOST_SEASONS = 16.0
+LEAST_VALUES = NUM_LEADS // 2
+"""Readings among a pair's twelve ticks below which it is not written."""
 CLIP = 20.0
 """Features and residuals are kept within ± this many scales."""
 
@@ -47,6 +47,19 @@ class Landing:
     residuals: Tensor
     is_profile_known: Tensor
     clock: calendar.Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What the origins a knot back noted; lives for one call.
+
+    Attributes:
+        residuals: [batch, memories, knots]; smooth: [batch, 2, knots]; moments: [batch, 2, knots], ridge and affine.
+    """
+
+    residuals: Tensor
+    smooth: Tensor
+    moments: Tensor
 
 
 def fold(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> tuple[calendar.Clock, Tensor]:
@@ -89,36 +102,59 @@ def _learn_scale(parts: Parts, landing: Landing, config: ElinformerConfig) -> No
         parts["smooth"][:, place].lerp_(value, rate_of_one)
 
 
-def journal_columns(journal: Tensor) -> dict[str, Tensor]:
-    """The journal's columns by name, views of the rows [..., 1 + columns]; the stamp apart."""
-    columns = torch.split_with_sizes(journal[..., 1:], list(JOURNAL.values()), dim=-1)
-    return dict(zip(JOURNAL, columns, strict=True))
+def note_places(ticks: Tensor) -> Tensor:
+    """Where the notes of origins stand in a delayed quantity: for each knot h, start_h + tick % h.
+
+    Args:
+        ticks: [batch, knots] float32, the origin for each knot.
+    Returns:
+        [batch, knots] int64.
+    """
+    knots = mixing.knot_leads(ticks.device)
+    return (torch.remainder(ticks, knots) + (knots.cumsum(0) - knots)).long()
+
+
+def arrived_origins(tick: Tensor, stamps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The origins a knot before this tick: which they are, where they were stamped, and whether they were readings.
+
+    Args:
+        tick: [batch] float32; stamps: [batch, NUM_LEADS].
+    Returns:
+        origins [batch, knots] float32; entries [batch, knots] int64; is_arrived [batch, knots] float32, 0 or 1.
+    """
+    origins = torch.remainder(tick[:, None] - mixing.knot_leads(tick.device), TICK_TURN)
+    entries = torch.remainder(origins, NUM_LEADS).long()
+    return origins, entries, (stamps.gather(1, entries) == origins).float()
 
 
 def _learn_arrived(parts: Parts, landing: Landing, scale: Tensor, config: ElinformerConfig) -> None:
-    """The truth for the origins that lie a knot back has arrived: errors of read-outs, mix and intervals."""
-    knots = mixing.knot_leads(landing.value.device)
-    origin = torch.remainder(parts["tick"][:, None] - knots, TICK_TURN)
-    rows = torch.remainder(origin, NUM_LEADS).long()
-    journal = parts["journal"].gather(1, rows[..., None].expand(-1, -1, parts["journal"].shape[2]))
-    is_arrived = (journal[..., 0] == origin).float() * landing.is_later[:, None]
-    noted = journal_columns(journal)
+    """The truth for the origins that lie a knot back has arrived: errors of read-outs and mix, residual decay."""
+    origins, entries, is_arrived = arrived_origins(parts["tick"], parts["stamps"])
+    is_arrived = is_arrived * landing.is_later[:, None]
     parts["arrived"].add_(is_arrived).clamp_(max=1e4)
-
+    said = parts["readout_notes"].gather(2, note_places(origins)[:, None].expand(-1, NOTED_READOUTS, -1))
+    memories, smooth = parts["residual_notes"], parts["smooth_notes"]
+    noted = Noted(
+        residuals=memories.gather(1, entries[..., None].expand(-1, -1, memories.shape[2])).mT,
+        smooth=smooth.gather(1, entries[..., None].expand(-1, -1, smooth.shape[2])).mT,
+        moments=said[:, :2],
+    )
     errors = _readout_errors(parts, landing, noted)
     learnt = mixing.learn_errors(parts["readout_errors"], parts["arrived"], errors.abs(), is_arrived, config.error_rate)
     parts["readout_errors"].copy_(learnt)
+    error = (landing.value[:, None] - said[:, 2]).abs()[:, None]
+    learnt = mixing.learn_errors(parts["mix_errors"][:, None], parts["arrived"], error, is_arrived, config.error_rate)
+    parts["mix_errors"].copy_(learnt[:, 0])
     now = (landing.residuals / scale[:, None]).clamp(-CLIP, CLIP)
-    then = (noted["residuals"].mT / scale[:, None, None]).clamp(-CLIP, CLIP)
+    then = (noted.residuals / scale[:, None, None]).clamp(-CLIP, CLIP)
     cross, square = mixing.learn_decay(
         parts["residual_cross"], parts["residual_square"], now, then, is_arrived, config.residual_rate
     )
     parts["residual_cross"].copy_(cross)
     parts["residual_square"].copy_(square)
-    _learn_intervals(parts, landing, noted, is_arrived, config)
 
 
-def _readout_errors(parts: Parts, landing: Landing, noted: dict[str, Tensor]) -> Tensor:
+def _readout_errors(parts: Parts, landing: Landing, noted: Noted) -> Tensor:
     """Truth minus what each read-out said at the origins a knot back, [batch, readouts, knots]; see READOUTS.
 
     What a memory said is taken from its residual at the truth, as its cell has not changed since; where a knot
@@ -132,38 +168,16 @@ def _readout_errors(parts: Parts, landing: Landing, noted: dict[str, Tensor]) ->
     seasons = torch.ceil(knots * (at.cadence_s / at.day_period_s).float()[:, None] - 1e-3).clamp(1.0, MOST_SEASONS)
     growth = seasons.sqrt()[:, None]
     b = mixing.decay(parts["residual_cross"], parts["residual_square"])
-    said = torch.stack(
-        [parts["ring"][:, knots], noted["ridge"].diagonal(dim1=1, dim2=2), noted["affine"].diagonal(dim1=1, dim2=2)],
-        dim=1,
-    )
     return torch.cat(
         [
-            truth - said[:, :1],
+            truth - parts["ring"][:, knots][:, None],
             raw * growth,
-            (residuals - b * noted["residuals"].mT) * growth,
-            truth - said[:, 1:],
-            truth - noted["smooth"].mT,
+            (residuals - b * noted.residuals) * growth,
+            truth - noted.moments,
+            truth - noted.smooth,
         ],
         dim=1,
     )
-
-
-def _learn_intervals(
-    parts: Parts, landing: Landing, noted: dict[str, Tensor], is_arrived: Tensor, config: ElinformerConfig
-) -> None:
-    """The mix's own errors: its running error, the widths' offsets, and the drift's two speeds at lead 1."""
-    error = landing.value[:, None] - noted["mix"].diagonal(dim1=1, dim2=2)
-    expected = noted["expected"].diagonal(dim1=1, dim2=2)
-    arrived = parts["arrived"]
-    parts["offsets"].copy_(intervals.learn_offsets(parts["offsets"], arrived, error, expected, is_arrived))
-    learnt = mixing.learn_errors(
-        parts["mix_errors"][:, None], arrived, error.abs()[:, None], is_arrived, config.error_rate
-    )
-    parts["mix_errors"].copy_(learnt[:, 0])
-    first_rate = 1.0 / arrived[:, 0].clamp(min=1.0)
-    for place, floor in enumerate(DRIFT_RATES):
-        rate = first_rate.clamp(min=floor) * is_arrived[:, 0]
-        parts["drift"][:, place].lerp_(error[:, 0].abs(), rate)
 
 
 def _learn_calendar(parts: Parts, landing: Landing, arrival: Arrival, config: ElinformerConfig) -> None:
@@ -218,7 +232,7 @@ def _learn_pairs(parts: Parts, landing: Landing, config: ElinformerConfig) -> No
     parts["moments"][:, 0].mul_(torch.exp(-landing.ticks / config.moments_ticks))
     age.mul_(age <= config.ring_ticks)
     is_due = age > NUM_LEADS
-    is_due &= parts["count"][:, None] - parts["pair_count"] >= NUM_LEADS // 2
+    is_due &= parts["count"][:, None] - parts["pair_count"] >= LEAST_VALUES
     slots = is_due.any(dim=1).nonzero()[:, 0]
     if len(slots):
         pair = (is_due[slots] * age[slots]).argmax(dim=1)
@@ -238,10 +252,10 @@ def _write_pair(parts: Parts, slots: Tensor, pair: Tensor) -> None:
     values = ((path[:, 1:] - path[:, :1]) / scale[:, None]).clamp(-CLIP, CLIP)
 
     origin = torch.remainder(parts["tick"][slots] - back, TICK_TURN)
-    journal = parts["journal"][slots, torch.remainder(origin, NUM_LEADS).long()]
-    is_noted = journal[:, 0] == origin
+    is_noted = parts["stamps"][slots, torch.remainder(origin, NUM_LEADS).long()] == origin
     knots = mixing.knot_leads(slots.device)
-    miss = (path[:, knots] - journal_columns(journal)["ridge"]).abs() / scale[:, None]
+    said = parts["readout_notes"][slots, 0].gather(1, note_places(origin[:, None].expand(-1, len(knots))))
+    miss = (path[:, knots] - said).abs() / scale[:, None]
     usual = parts["pair_error"][slots]
     error = torch.where(is_noted, miss.clamp(max=CLIP).mean(dim=1), usual)
     usual = torch.where(usual > 0, usual + 0.02 * (error - usual), error)

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from recurrent_core import calendar, intervals, mixing
 from recurrent_core.config import ElinformerConfig
-from recurrent_core.models.elinformer.fold import CLIP, Parts
-from recurrent_core.models.elinformer.layout import D_KEY, NUM_LEADS, PAIR_TICKS, RAW_MEMORIES
+from recurrent_core.models.elinformer.fold import CLIP, Parts, note_places
+from recurrent_core.models.elinformer.layout import D_KEY, NOTED_READOUTS, NUM_LEADS, PAIR_TICKS, RAW_MEMORIES
 from recurrent_core.ops.entropy_equality import moments as ee_moments
 from recurrent_core.ops.entropy_equality.step import read_affine, read_ridge, relative_ridge
 
 BY_CLASS = 2
 FIRST_PAIR = 10
 """Readings before the first key: by then the scale no longer rests on a guess."""
+FAR_POWER = 0.3
+"""Errors grow by this power of the lead beyond the learnt leads."""
 NOT_OF_THE_CALENDAR = (0, 11, 12)
 """Read-outs that say nothing of the calendar: they fade beyond the learnt leads once a profile is known."""
 
@@ -28,19 +30,17 @@ class Forecast:
 
     Attributes:
         mix: [batch, leads] the point forecast.
-        widths: [batch, 2, leads] distance of the lower and upper quantile from it.
+        error: [batch, leads] mean |error| expected of it.
         key: [batch, D_KEY] the features at the last reading.
         ridge, affine: [batch, NUM_LEADS] the moments' read-outs, leads counted from the last reading.
-        expected: [batch, knots] mean |error| expected of the mix.
         scale: [batch].
     """
 
     mix: Tensor
-    widths: Tensor
+    error: Tensor
     key: Tensor
     ridge: Tensor
     affine: Tensor
-    expected: Tensor
     scale: Tensor
 
 
@@ -52,7 +52,7 @@ class Origin:
         clock: the clock of the origin.
         last_second: [batch] float64, second of the week of the last reading, any whole number of turns apart.
         scale: [batch], the slots' scales.
-        gap: [batch, 1] float32, at most 1e6, ticks from the last reading to the origin; None at a reading.
+        gap: [batch, 1] float64, at most 1e6, ticks from the last reading to the origin; None at a reading.
     """
 
     clock: calendar.Clock
@@ -71,12 +71,10 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     device = parts["count"].device
     num_leads = max(horizon, NUM_LEADS)
     lead = torch.arange(1, num_leads + 1, dtype=torch.float32, device=device)[None]
-    if origin.gap is None:
-        moments_of, leads = lead, lead.long()
-    else:
-        batch = len(origin.gap)
-        moments_of = torch.cat([lead[:, :NUM_LEADS] - origin.gap, lead.expand(batch, -1)], dim=1)
-        leads = (torch.round(origin.gap).clamp(min=1.0) + lead).long()
+    leads = leads_of(origin.gap, num_leads, device)
+    moments_of = lead
+    if origin.gap is not None:
+        moments_of = torch.cat([lead[:, :NUM_LEADS] - origin.gap, lead.expand(len(origin.gap), -1)], dim=1)
     where = calendar.places(origin.clock, moments_of, config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
     scale = origin.scale
@@ -101,28 +99,32 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     expected = intervals.expected_error(parts["mix_errors"], parts["arrived"], scale, mixing.knot_leads(device))
     error = mixing.at_leads(expected[:, None], leads)[:, 0]
     if is_far:
-        error = error * (leads / NUM_LEADS).clamp(min=1.0).pow(0.3)
-    sides = intervals.widths(error, mixing.at_leads(parts["offsets"], leads))
-    return Forecast(mix, sides, key, ridge, affine, expected, scale)
+        error = error * (leads / NUM_LEADS).clamp(min=1.0).pow(FAR_POWER)
+    return Forecast(mix, error, key, ridge, affine, scale)
+
+
+def leads_of(gap: Tensor | None, num_leads: int, device: torch.device) -> Tensor:
+    """Leads 1 ... num_leads after an origin, counted from the last reading; see Origin.
+
+    Returns:
+        [1 or batch, num_leads] int64.
+    """
+    lead = torch.arange(1, num_leads + 1, device=device)[None]
+    return lead if gap is None else torch.round(gap).clamp(min=1.0).long() + lead
 
 
 def note(parts: Parts, made: Forecast) -> None:
     """Note the forecasts in the journal, and the key among the pairs when its turn has come; changes parts in place."""
     knots = mixing.knot_leads(made.mix.device)
-    entry = torch.cat(
-        [
-            parts["tick"][:, None],
-            parts["residuals"],
-            parts["smooth"],
-            made.ridge[:, knots - 1],
-            made.affine[:, knots - 1],
-            made.mix[:, knots - 1],
-            made.expected,
-        ],
-        dim=1,
-    )
-    row = torch.remainder(parts["tick"], NUM_LEADS).long()
-    parts["journal"][torch.arange(len(row), device=row.device), row] = entry
+    tick = parts["tick"]
+    rows = torch.arange(len(tick), device=tick.device)
+    entry = torch.remainder(tick, NUM_LEADS).long()
+    parts["stamps"][rows, entry] = tick
+    parts["residual_notes"][rows, entry] = parts["residuals"]
+    parts["smooth_notes"][rows, entry] = parts["smooth"]
+    said = torch.stack([made.ridge[:, knots - 1], made.affine[:, knots - 1], made.mix[:, knots - 1]], dim=1)
+    places = note_places(tick[:, None].expand(-1, len(knots)))
+    parts["readout_notes"].scatter_(2, places[:, None].expand(-1, NOTED_READOUTS, -1), said)
 
     age = parts["pair_age"]
     newest = (age - 1.0 + (age == 0) * float(NUM_LEADS + 1)).amin(dim=1)

@@ -1,6 +1,6 @@
 """What one row of the elinformer's state holds, part by part.
 
-I know nothing of how the parts change; `fold` and `forecast` beside me do.
+I know nothing of how the parts change; `fold`, `forecast` and `settle` beside me do.
 """
 
 from recurrent_core import calendar, mixing
@@ -11,6 +11,8 @@ from recurrent_core.state import StateLayout
 NUM_LEADS = mixing.LONGEST_KNOT
 """Leads that are learnt, 1 ... NUM_LEADS."""
 NUM_KNOTS = len(mixing.KNOTS)
+NUM_NOTES = sum(mixing.KNOTS)
+"""Floats of one delayed quantity: for each knot h the last h origins' values at lead h, knot after knot."""
 D_KEY = 17
 """Features of a key: lags 1-5, memories at four, mean, and the time of day as sin and cos."""
 NUM_PAIRS = 4
@@ -34,9 +36,12 @@ READOUTS = (
 )
 RAW_MEMORIES = (0, 1, 3)
 """Memories that are read-outs as they are: last visit, profile, profile and hour."""
-JOURNAL = {"residuals": calendar.NUM_MEMORIES, "smooth": 2, "ridge": 5, "affine": 5, "mix": 5, "expected": 5}
-"""What an origin notes for the day its truths arrive, and in how many floats; a stamp (its tick) goes before."""
-LAYOUT_VERSION = 1
+NUM_SMOOTH = 2
+NOTED_READOUTS = 3
+"""Read-outs noted at the knots for the day their truths arrive: ridge, affine, mix."""
+NOTED_SIDES = 3
+"""What is noted of the final forecast at the knots: its middle and the distances of its two sides."""
+LAYOUT_VERSION = 2
 
 
 def make_layout(config: ElinformerConfig) -> StateLayout:
@@ -52,7 +57,7 @@ def make_layout(config: ElinformerConfig) -> StateLayout:
             "tick": (),
             "step_sizes": (2,),
             "level": (),
-            "smooth": (2,),
+            "smooth": (NUM_SMOOTH,),
             "ring": (config.ring_ticks,),
             "day": (calendar.NUM_DAY_ROWS, config.day_cells),
             "day_visits": (2, 3),
@@ -67,10 +72,16 @@ def make_layout(config: ElinformerConfig) -> StateLayout:
             "residuals": (memories,),
             "residual_cross": (memories, NUM_KNOTS),
             "residual_square": (memories, NUM_KNOTS),
-            "journal": (NUM_LEADS, 1 + sum(JOURNAL.values())),
+            "stamps": (NUM_LEADS,),
+            "residual_notes": (NUM_LEADS, memories),
+            "smooth_notes": (NUM_LEADS, NUM_SMOOTH),
+            "readout_notes": (NOTED_READOUTS, NUM_NOTES),
             "arrived": (NUM_KNOTS,),
             "readout_errors": (num_readouts, NUM_KNOTS),
             "mix_errors": (NUM_KNOTS,),
+            "final_stamps": (NUM_LEADS,),
+            "final_notes": (NOTED_SIDES, NUM_NOTES),
+            "settled": (NUM_KNOTS,),
             "offsets": (2, NUM_KNOTS),
             "drift": (2,),
         },

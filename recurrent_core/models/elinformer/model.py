@@ -4,17 +4,18 @@ I know nothing of files or of who owns the slots. A reading's way: `fold` it int
 from them, `note` the forecast for the day its truths arrive. README.md beside me has the equations.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recurrent_core import scaling
-from recurrent_core.calendar import clock
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
-from recurrent_core.models.elinformer.fold import MOST_TICKS, fold
-from recurrent_core.models.elinformer.forecast import Forecast, Origin, forecast, note
 from recurrent_core.models.elinformer.layout import READOUTS, make_layout
-from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
+from recurrent_core.models.elinformer.made import Final, Made, finish_plain
+from recurrent_core.models.elinformer.on_cpu import OnCpu
+from recurrent_core.models.elinformer.on_torch import OnTorch
+from recurrent_core.models.interface import Arrival, Outlook, Question, Runs, StreamingModel
 
 DEFAULT_PRIOR = (1.0, 2.0, 2.0, 2.0, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.5, 1.05, 1.3)
 """Errors expected of each read-out in a new slot, relative to persistence; see READOUTS."""
@@ -42,6 +43,8 @@ class Elinformer(StreamingModel):
         self.tensors = {key: tensor.float() for key, tensor in tensors.items()}
         self.layout = make_layout(config)
         self._name, self._version = name, version
+        self._on_torch = OnTorch(config)
+        self._on_cpu = OnCpu(config, self.layout)
 
     @classmethod
     def untrained(
@@ -73,27 +76,33 @@ class Elinformer(StreamingModel):
     def init_state(self, num_slots: int) -> Tensor:
         return self.layout.zeros(num_slots)
 
-    @torch.no_grad()
+    def prepare(self, device: torch.device) -> None:
+        if device.type == "cpu":
+            self._on_cpu.prepare(self.init_state(1))
+
     def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)
         with torch.inference_mode():
+            if not state.is_cuda:
+                return self._on_cpu.advance(
+                    arrival, np.arange(len(state)), state, horizon, self._prior(state), self._finish
+                )
             parts = self.layout.views(state)
-            at, scale = fold(parts, arrival, self.config)
-            made = forecast(parts, Origin(at, at.second_of_week, scale, None), horizon, self._prior(state), self.config)
-            note(parts, made)
-        return self._outlook(state, made, horizon)
+            return self._on_torch.advance(arrival, parts, horizon, self._prior(state), self._finish)
 
-    @torch.no_grad()
+    def sequence(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int) -> Outlook:
+        if slab.is_cuda:
+            return super().sequence(arrival, runs, slab, horizon)
+        self._check(slab, horizon)
+        with torch.inference_mode():
+            return self._on_cpu.advance(arrival, runs.slots, slab, horizon, self._prior(slab), self._finish)
+
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)
         with torch.inference_mode():
-            last = question.second_of_week - question.elapsed_s
-            at = clock(question.second_of_week, question.cadence_s, self.config.day_cells, self.config.week_cells)
-            gap = (question.elapsed_s / question.cadence_s).clamp(max=MOST_TICKS).float()[:, None]
-            parts = self.layout.views(state)
-            scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
-            made = forecast(parts, Origin(at, last, scale, gap), horizon, self._prior(state), self.config)
-        return self._outlook(state, made, horizon)
+            if not state.is_cuda:
+                return self._on_cpu.ask(question, state, horizon, self._prior(state), self._finish)
+            return self._on_torch.ask(question, self.layout.views(state), horizon, self._prior(state), self._finish)
 
     def describe(self, state: Tensor) -> dict[str, float]:
         parts = self.layout.views(state[None])
@@ -110,6 +119,10 @@ class Elinformer(StreamingModel):
             "error_at_lead_12": float(parts["mix_errors"][:, -1]),
         }
 
+    def _finish(self, made: Made) -> Final:
+        """The final forecasts: the mix as it is, until a network says better."""
+        return finish_plain(made)
+
     def _prior(self, state: Tensor) -> Tensor:
         return self.tensors["readout_prior"].to(state.device)
 
@@ -118,19 +131,3 @@ class Elinformer(StreamingModel):
         self.layout.check(state)
         if not 1 <= horizon <= self.max_horizon:
             raise ConfigError(f"horizon is {horizon}, wanted 1 to {self.max_horizon}")
-
-    def _outlook(self, state: Tensor, made: Forecast, horizon: int) -> Outlook:
-        """Put the forecast back into the unit of the values."""
-        anchor = scaling.join_anchor(self.layout.view(state, "anchor"))[:, None]
-        middle = made.mix[:, :horizon].double()
-        sides = made.widths[:, :, :horizon].double()
-        mean = anchor + middle
-        drift, count = self.layout.view(state, "drift"), self.layout.view(state, "count")
-        return Outlook(
-            mean=mean,
-            quantiles=torch.stack([mean - sides[:, 0], mean, mean + sides[:, 1]], dim=1),
-            scale=made.scale.double(),
-            is_warming_up=count < self.config.warm_up_readings,
-            is_drifting=(drift[:, 0] > self.config.drift_ratio * drift[:, 1])
-            & (count > 2 * self.config.warm_up_readings),
-        )

@@ -1,0 +1,85 @@
+"""The kernel's doors: whole batches of readings over the rows of a slab, in place.
+
+I know nothing of tensors. Readings of one slot stand in their order; slots in any. Rows are visited one after the
+other, each for its whole run of readings, so that a row is read from memory once.
+"""
+
+import numpy as np
+
+from recurrent_core.calendar import NUM_MEMORIES
+from recurrent_core.models.elinformer.kernel.calendar import clock
+from recurrent_core.models.elinformer.kernel.compiling import door
+from recurrent_core.models.elinformer.kernel.fold import fold, relative, scale_of
+from recurrent_core.models.elinformer.kernel.forecast import forecast, make_work, note
+from recurrent_core.models.elinformer.kernel.places import gap_ticks, passed_ticks
+from recurrent_core.models.elinformer.kernel.settle import learn_settled, note_final, spread
+
+
+@door
+def advance(slab, order, slots, columns, p, k, prior, mix, error, seen):
+    """Fold readings into the rows and forecast after each.
+
+    Args:
+        slab: [rows, floats] float32, changed. order: [n] readings by slot. slots: [n].
+        columns: [4, n] float64: value, elapsed_s, cadence_s, second_of_week.
+        mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
+        seen: [n, 3] float64, written: the row's scale, tick and count after each reading.
+    """
+    work = make_work(mix.shape[1])
+    residuals = np.empty(NUM_MEMORIES)
+    for i in order:
+        row = slab[slots[i]]
+        at = clock(p, columns[2, i])
+        second = columns[3, i]
+        scale = fold(row, p, k, at, columns[0, i], columns[1, i], second, residuals)
+        forecast(row, p, k, at, second, second, 0.0, prior, scale, work, mix[i], error[i])
+        note(row, p, scale, work, mix[i])
+        seen[i, 0], seen[i, 1], seen[i, 2] = scale, row[p.tick], row[p.counted]
+
+
+@door
+def settle(slab, order, slots, values, p, seen, middle, lower, upper, drift, mean, quantiles):
+    """Learn from the truths that arrived what the final forecasts missed, then note and spread the new ones.
+
+    Args:
+        slab, order, slots: as in `advance`. values: [n]. seen: [n, 3], as `advance` left it.
+        middle, lower, upper: [n, leads >= NUM_LEADS], the final forecasts relative to the anchor and their sides.
+        drift: [n, 2] float64, written: short and long running error.
+        mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.
+    """
+    for i in order:
+        row = slab[slots[i]]
+        tick = int(seen[i, 1])
+        learn_settled(row, p, relative(row, p, values[i]), tick)
+        note_final(row, p, tick, middle[i], lower[i], upper[i])
+        drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
+        spread(row, p, 0, middle[i], lower[i], upper[i], mean[i], quantiles[i])
+
+
+@door
+def ask(slab, columns, p, k, prior, mix, error, seen):
+    """Forecast every row as it stands.
+
+    Args:
+        slab: [n, floats] float32, left unchanged. columns: [3, n] float64: elapsed_s, cadence_s, second_of_week of the
+            origin. mix, error, seen: as in `advance`.
+    """
+    work = make_work(mix.shape[1])
+    for i in range(len(slab)):
+        row = slab[i]
+        at = clock(p, columns[1, i])
+        second = columns[2, i]
+        scale = scale_of(row, p)
+        gap = gap_ticks(columns[0, i], columns[1, i])
+        forecast(row, p, k, at, second, second - columns[0, i], gap, prior, scale, work, mix[i], error[i])
+        seen[i, 0], seen[i, 1], seen[i, 2] = scale, row[p.tick], row[p.counted]
+
+
+@door
+def spread_asked(slab, columns, p, middle, lower, upper, drift, mean, quantiles):
+    """Spread final forecasts that were asked for; arguments as in `ask` and `settle`."""
+    for i in range(len(slab)):
+        row = slab[i]
+        passed = passed_ticks(gap_ticks(columns[0, i], columns[1, i]))
+        drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
+        spread(row, p, passed, middle[i], lower[i], upper[i], mean[i], quantiles[i])

@@ -1,0 +1,67 @@
+"""Settles one row's final forecasts with their truths; the same equations as `settle` a floor above.
+
+I know nothing of how a forecast was made.
+"""
+
+import numpy as np
+
+from recurrent_core.intervals import FIRST_GAIN, LEAST_GAIN, MAX_OFFSET, MISS_RATE
+from recurrent_core.models.elinformer.fold import TICK_TURN
+from recurrent_core.models.elinformer.kernel.compiling import compiled
+from recurrent_core.models.elinformer.kernel.fold import anchor_of
+from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, at_lead, clip
+from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES
+from recurrent_core.models.elinformer.settle import DRIFT_FAST, DRIFT_SLOW
+
+
+@compiled
+def learn_settled(row, p, value, tick):
+    """The truth for the origins that lie a knot back has arrived: offsets of the interval, drift."""
+    for knot in range(NUM_KNOTS):
+        lead = KNOT[knot]
+        origin = (tick - lead) % int(TICK_TURN)
+        if row[p.final_stamps + origin % NUM_LEADS] != origin:
+            continue
+        count = min(np.float64(row[p.settled + knot]) + 1.0, 1e4)
+        row[p.settled + knot] = count
+        noted = p.final_notes + NOTE_START[knot] + origin % lead
+        error = value - np.float64(row[noted])
+        gain = max(FIRST_GAIN / (count + 20.0), LEAST_GAIN)
+        for side in range(2):
+            place = p.offsets + side * NUM_KNOTS + knot
+            beyond = error if side else -error
+            is_miss = beyond > row[noted + (1 + side) * NUM_NOTES] * np.exp(np.float64(row[place]))
+            row[place] = clip(row[place] + gain * ((1.0 if is_miss else 0.0) - MISS_RATE), MAX_OFFSET)
+        if knot == 0:
+            row[p.drift] += max(1.0 / count, DRIFT_FAST) * (abs(error) - row[p.drift])
+            row[p.drift + 1] += max(1.0 / count, DRIFT_SLOW) * (abs(error) - row[p.drift + 1])
+
+
+@compiled
+def note_final(row, p, tick, middle, lower, upper):
+    """Note a final forecast at the knots; middle relative to the anchor, lower and upper distances, all [leads]."""
+    row[p.final_stamps + tick % NUM_LEADS] = tick
+    for knot in range(NUM_KNOTS):
+        lead = KNOT[knot]
+        place = p.final_notes + NOTE_START[knot] + tick % lead
+        row[place] = middle[lead - 1]
+        row[place + NUM_NOTES] = lower[lead - 1]
+        row[place + 2 * NUM_NOTES] = upper[lead - 1]
+
+
+@compiled
+def spread(row, p, passed, middle, lower, upper, mean, quantiles):
+    """The final forecast in the unit of the values, its sides widened as the offsets have it.
+
+    Args:
+        passed: ticks from the last reading to the origin.
+        mean: [leads], quantiles: [3, leads], written.
+    """
+    anchor = anchor_of(row, p)
+    for place in range(len(mean)):
+        below = at_lead(row[p.offsets : p.offsets + NUM_KNOTS], passed + place + 1)
+        above = at_lead(row[p.offsets + NUM_KNOTS : p.offsets + 2 * NUM_KNOTS], passed + place + 1)
+        mean[place] = anchor + middle[place]
+        quantiles[0, place] = mean[place] - lower[place] * np.exp(below)
+        quantiles[1, place] = mean[place]
+        quantiles[2, place] = mean[place] + upper[place] * np.exp(above)

@@ -1,0 +1,64 @@
+"""What the fold hands to what comes after it: forecasts of the mix, final forecasts, and outlooks made of them.
+
+I know nothing of how either was computed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from recurrent_core.config import ElinformerConfig
+from recurrent_core.intervals import UNIT
+from recurrent_core.models.interface import Outlook
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Forecasts of the mix; lives for one call. Values are relative to the anchor.
+
+    Attributes:
+        mix: [batch, leads] the point forecast.
+        error: [batch, leads] the mean |error| expected of it.
+        scale, count: [batch], of the slot when it forecast.
+    """
+
+    mix: Tensor
+    error: Tensor
+    scale: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """Forecasts as they are to be sent, but for the intervals' offsets; lives for one call.
+
+    Attributes:
+        middle: [batch, leads] relative to the anchor.
+        lower, upper: [batch, leads] distances of the outer quantiles, >= 0.
+    """
+
+    middle: Tensor
+    lower: Tensor
+    upper: Tensor
+
+
+Finish = Callable[[Made], Final]
+"""Turns the mix's forecasts into final ones."""
+
+
+def finish_plain(made: Made) -> Final:
+    """The mix as it is, its sides UNIT times the error expected."""
+    side = UNIT * made.error
+    return Final(made.mix, side, side)
+
+
+def outlook(made: Made, drift: Tensor, mean: Tensor, quantiles: Tensor, config: ElinformerConfig) -> Outlook:
+    """The forecasts as the engine takes them.
+
+    Args:
+        drift: [batch, 2], short and long running error at lead 1.
+        mean: [batch, horizon] float64; quantiles: [batch, 3, horizon] float64.
+    """
+    is_drifting = (drift[:, 0] > config.drift_ratio * drift[:, 1]) & (made.count > 2 * config.warm_up_readings)
+    return Outlook(mean, quantiles, made.scale.double(), made.count < config.warm_up_readings, is_drifting)

@@ -1,0 +1,111 @@
+"""The elinformer's compiled loops give what its equations in torch give."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recurrent_core.models.elinformer.made import finish_plain
+from recurrent_core.models.elinformer.model import Elinformer
+from recurrent_core.models.interface import Arrival, Outlook, Question, Runs
+
+CADENCES_S = (300.0, 300.0, 60.0, 3600.0, 86400.0, 900.0, 10.0, 700.0, 7200.0, 1800.0)
+NUM_ROWS = 500
+WEEK_S = 604800.0
+MODEL = Elinformer.untrained()
+
+
+def make_rows(seed: int) -> tuple[list[Arrival], Tensor]:
+    """Readings of twenty slots, one of each at a row; the latter ten have gaps, jitter, shifts and outliers."""
+    draw = np.random.default_rng(seed)
+    cadence = np.tile(CADENCES_S, 2)
+    num = len(cadence)
+    ticks = np.ones((NUM_ROWS, num))
+    is_wild = np.arange(num) >= num // 2
+    ticks += is_wild * (draw.random((NUM_ROWS, num)) < 0.1) * draw.integers(0, 40, (NUM_ROWS, num))
+    elapsed = (ticks + is_wild * draw.uniform(-0.3, 0.3, (NUM_ROWS, num))) * cadence
+    elapsed[0] = 0.0
+    seconds = elapsed.cumsum(axis=0)
+    values = 50.0 + 20.0 * np.sin(seconds * (2 * np.pi / 86400.0)) + 3.0 * draw.normal(size=(NUM_ROWS, num))
+    values += is_wild * (draw.random((NUM_ROWS, num)) < 0.01) * 500.0
+    values[NUM_ROWS // 2 :] += is_wild * 40.0
+    columns = [torch.from_numpy(column) for column in (values, elapsed, seconds % WEEK_S)]
+    each = torch.from_numpy(cadence)
+    return [Arrival(columns[0][i], columns[1][i], each, columns[2][i]) for i in range(NUM_ROWS)], each
+
+
+def by_torch(arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
+    with torch.inference_mode():
+        parts, prior = MODEL.layout.views(state), MODEL.tensors["readout_prior"]
+        return MODEL._on_torch.advance(arrival, parts, horizon, prior, finish_plain)
+
+
+def worst(left: Outlook, right: Outlook) -> Tensor:
+    """The largest difference of each forecast, in scales, [batch]."""
+    means = (left.mean - right.mean).abs().amax(dim=1)
+    quantiles = (left.quantiles - right.quantiles).abs().amax(dim=(1, 2))
+    return torch.maximum(means, quantiles) / right.scale
+
+
+@pytest.mark.parametrize(("horizon", "seed"), [(12, 1), (3, 2), (40, 3)])
+def test_the_compiled_loops_equal_the_equations(horizon: int, seed: int) -> None:
+    rows, cadence = make_rows(seed)
+    compiled, plain = MODEL.init_state(len(cadence)), MODEL.init_state(len(cadence))
+    differences = []
+    for arrival in rows:
+        left, right = MODEL.advance(arrival, compiled, horizon), by_torch(arrival, plain, horizon)
+        differences.append(worst(left, right))
+        assert torch.equal(left.is_warming_up, right.is_warming_up)
+    apart = torch.stack(differences)
+    assert (apart > 1e-4).double().mean() < 1e-3, "a share below 1e-3 may differ by a flipped threshold"
+    last = rows[-1].second_of_week
+    for ticks in (0.6, 1.0, 7.5, 400.0):
+        question = Question(cadence * ticks, cadence, (last + cadence * ticks) % WEEK_S)
+        asked = MODEL.ask(question, compiled, horizon)
+        with torch.inference_mode():
+            parts, prior = MODEL.layout.views(plain), MODEL.tensors["readout_prior"]
+            answer = MODEL._on_torch.ask(question, parts, horizon, prior, finish_plain)
+        assert (worst(asked, answer) < 1e-3).all()
+
+
+def test_runs_equal_waves_bit_for_bit() -> None:
+    rows, cadence = make_rows(4)
+    num = len(cadence)
+    waves = MODEL.init_state(num)
+    expected = [MODEL.advance(arrival, waves, 12) for arrival in rows]
+    runs = MODEL.init_state(num)
+    draw = np.random.default_rng(5)
+    start, got = 0, []
+    while start < NUM_ROWS:
+        end = min(start + int(draw.integers(1, 60)), NUM_ROWS)
+        cut = rows[start:end]
+        columns = [
+            torch.cat([getattr(row, name) for row in cut])
+            for name in ("value", "elapsed_s", "cadence_s", "second_of_week")
+        ]
+        slots = np.tile(np.arange(num), end - start)
+        got.append(MODEL.sequence(Arrival(*columns), Runs(slots, np.arange(1, end - start + 1) * num), runs, 12))
+        start = end
+    assert torch.equal(runs, waves)
+    assert torch.equal(torch.cat([each.mean for each in got]), torch.cat([each.mean for each in expected]))
+    assert torch.equal(torch.cat([each.quantiles for each in got]), torch.cat([each.quantiles for each in expected]))
+
+
+def test_the_way_without_loops_cuts_runs_into_waves() -> None:
+    rows, cadence = make_rows(6)
+    num = len(cadence)
+    left, right = MODEL.init_state(num + 3), MODEL.init_state(num + 3)
+    slots = np.concatenate([np.arange(num) + 3, np.arange(0, num, 2) + 3])
+    pair = [
+        rows[0],
+        Arrival(*(column[::2] for column in (rows[1].value, rows[1].elapsed_s, cadence, rows[1].second_of_week))),
+    ]
+    columns = [
+        torch.cat([getattr(row, name) for row in pair])
+        for name in ("value", "elapsed_s", "cadence_s", "second_of_week")
+    ]
+    runs = Runs(slots, np.array([num, num + num // 2]))
+    compiled = MODEL.sequence(Arrival(*columns), runs, left, 12)
+    cut = super(Elinformer, MODEL).sequence(Arrival(*columns), runs, right, 12)
+    assert torch.equal(compiled.mean, cut.mean)
+    assert torch.equal(left, right)
