@@ -68,8 +68,8 @@ def learn_errors(errors: Tensor, counts: Tensor, arrived: Tensor, is_arrived: Te
     return errors + rate[:, None] * (arrived - errors)
 
 
-def weights(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor, power: int) -> Tensor:
-    """The read-outs' weights at the knots, proportional to error ** -power, summing to 1 over the read-outs.
+def expected_errors(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor) -> Tensor:
+    """The errors expected of the read-outs at the knots: the running means, with the prior while they are young.
 
     Args:
         errors: [batch, readouts, knots]; counts: [batch, knots]; scale: [batch].
@@ -78,7 +78,17 @@ def weights(errors: Tensor, counts: Tensor, scale: Tensor, prior: Tensor, power:
         [batch, readouts, knots].
     """
     n = counts.clamp(max=MOST_READINGS)[:, None]
-    expected = (n * errors + PRIOR_READINGS * scale[:, None, None] * prior[None, :, None]) / (n + PRIOR_READINGS)
+    return (n * errors + PRIOR_READINGS * scale[:, None, None] * prior[None, :, None]) / (n + PRIOR_READINGS)
+
+
+def weights(expected: Tensor, power: int) -> Tensor:
+    """The read-outs' weights at the knots, proportional to error ** -power, summing to 1 over the read-outs.
+
+    Args:
+        expected: errors, [batch, readouts, knots], > 0.
+    Returns:
+        [batch, readouts, knots].
+    """
     earned = _power(expected.amin(dim=1, keepdim=True) / expected, power)
     return earned / earned.sum(dim=1, keepdim=True)
 

@@ -24,6 +24,10 @@ MOST_TICKS = 1e6
 MOST_SEASONS = 16.0
 LEAST_VALUES = NUM_LEADS // 2
 """Readings among a pair's twelve ticks below which it is not written."""
+BIAS_RATE = 0.05
+"""Rate of the mix's running signed error."""
+HABIT_RATE = 0.01
+"""Floor of the rate of the shares of repeated and of zero readings."""
 CLIP = 20.0
 """Features and residuals are kept within ± this many scales."""
 
@@ -35,7 +39,7 @@ class Landing:
     Attributes:
         is_later: [batch] float32, 0 at the slot's first reading, else 1.
         ticks: [batch] float32 >= 1, ticks since the last reading.
-        value: [batch] float32, relative to the anchor.
+        absolute: [batch] float64, the value as it came; value: [batch] float32, relative to the anchor.
         residuals: [batch, memories], value minus each memory, before it learns of the value.
         is_profile_known: [batch] float32, 1 where the profile had seen this time of day, else 0.
         clock: the batch's clock.
@@ -43,6 +47,7 @@ class Landing:
 
     is_later: Tensor
     ticks: Tensor
+    absolute: Tensor
     value: Tensor
     residuals: Tensor
     is_profile_known: Tensor
@@ -83,7 +88,7 @@ def _land(parts: Parts, arrival: Arrival, config: ElinformerConfig) -> Landing:
     at = calendar.clock(arrival.second_of_week, arrival.cadence_s, config.day_cells, config.week_cells)
     where = calendar.places(at, torch.zeros(1, 1, device=value.device), config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
-    return Landing(is_later, ticks, value, value[:, None] - memories[:, :, 0], is_known[:, 0], at)
+    return Landing(is_later, ticks, arrival.value, value, value[:, None] - memories[:, :, 0], is_known[:, 0], at)
 
 
 def _learn_scale(parts: Parts, landing: Landing, config: ElinformerConfig) -> None:
@@ -91,6 +96,9 @@ def _learn_scale(parts: Parts, landing: Landing, config: ElinformerConfig) -> No
     value, is_later = landing.value, landing.is_later
     parts["tick"].add_(is_later * landing.ticks).remainder_(TICK_TURN)
     parts["count"].add_(1.0)
+    habits = torch.stack([is_later * (value == parts["ring"][:, 0]), (landing.absolute == 0).float()], dim=1)
+    rate = (1.0 / parts["count"]).clamp(min=HABIT_RATE)
+    parts["habits"].copy_(scaling.towards(parts["habits"], habits, rate[:, None]))
     ring = scaling.push(parts["ring"], value, landing.ticks)
     steps = torch.stack([value - parts["ring"][:, 0], value - ring[:, NUM_LEADS]], dim=1).abs()
     parts["ring"].copy_(ring)
@@ -142,6 +150,7 @@ def _learn_arrived(parts: Parts, landing: Landing, scale: Tensor, config: Elinfo
     errors = _readout_errors(parts, landing, noted)
     learnt = mixing.learn_errors(parts["readout_errors"], parts["arrived"], errors.abs(), is_arrived, config.error_rate)
     parts["readout_errors"].copy_(learnt)
+    _learn_bias(parts, landing.value[:, None] - said[:, 2], is_arrived)
     error = (landing.value[:, None] - said[:, 2]).abs()[:, None]
     learnt = mixing.learn_errors(parts["mix_errors"][:, None], parts["arrived"], error, is_arrived, config.error_rate)
     parts["mix_errors"].copy_(learnt[:, 0])
@@ -152,6 +161,13 @@ def _learn_arrived(parts: Parts, landing: Landing, scale: Tensor, config: Elinfo
     )
     parts["residual_cross"].copy_(cross)
     parts["residual_square"].copy_(square)
+
+
+def _learn_bias(parts: Parts, error: Tensor, is_arrived: Tensor) -> None:
+    """The mix's last signed error and their running mean; error, is_arrived: [batch, knots]."""
+    parts["mix_last"].lerp_(error, is_arrived)
+    rate = (1.0 / parts["arrived"].clamp(min=1.0)).clamp(min=BIAS_RATE) * is_arrived
+    parts["mix_bias"].lerp_(error, rate)
 
 
 def _readout_errors(parts: Parts, landing: Landing, noted: Noted) -> Tensor:

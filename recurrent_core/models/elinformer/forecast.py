@@ -31,6 +31,7 @@ class Forecast:
     Attributes:
         mix: [batch, leads] the point forecast.
         error: [batch, leads] mean |error| expected of it.
+        outs: [batch, readouts, leads] minus the last reading; errors: [batch, readouts, knots] expected of them.
         key: [batch, D_KEY] the features at the last reading.
         ridge, affine: [batch, NUM_LEADS] the moments' read-outs, leads counted from the last reading.
         scale: [batch].
@@ -38,6 +39,8 @@ class Forecast:
 
     mix: Tensor
     error: Tensor
+    outs: Tensor
+    errors: Tensor
     key: Tensor
     ridge: Tensor
     affine: Tensor
@@ -91,8 +94,8 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     if is_far:
         b, increments = _beyond(b, increments, leads, far[:, BY_CLASS] - ahead[:, BY_CLASS, -1:])
     outs = _readouts(parts, far, b, increments, residuals)
-    shares = mixing.weights(parts["readout_errors"], parts["arrived"], scale, prior, config.mix_power)
-    shares = mixing.at_leads(shares, leads)
+    errors = mixing.expected_errors(parts["readout_errors"], parts["arrived"], scale, prior)
+    shares = mixing.at_leads(mixing.weights(errors, config.mix_power), leads)
     if is_far:
         shares = _fade(shares, leads, is_known[:, -num_leads:])
     mix = newest + (shares * outs).sum(dim=1)
@@ -100,7 +103,7 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     error = mixing.at_leads(expected[:, None], leads)[:, 0]
     if is_far:
         error = error * (leads / NUM_LEADS).clamp(min=1.0).pow(FAR_POWER)
-    return Forecast(mix, error, key, ridge, affine, scale)
+    return Forecast(mix, error, outs, errors, key, ridge, affine, scale)
 
 
 def leads_of(gap: Tensor | None, num_leads: int, device: torch.device) -> Tensor:

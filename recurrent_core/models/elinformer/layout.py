@@ -37,6 +37,8 @@ READOUTS = (
 RAW_MEMORIES = (0, 1, 3)
 """Memories that are read-outs as they are: last visit, profile, profile and hour."""
 NUM_SMOOTH = 2
+NUM_HABITS = 2
+"""Shares of readings that repeat the one before, and that are zero."""
 NOTED_READOUTS = 3
 """Read-outs noted at the knots for the day their truths arrive: ridge, affine, mix."""
 NOTED_SIDES = 3
@@ -79,6 +81,9 @@ def make_layout(config: ElinformerConfig) -> StateLayout:
             "arrived": (NUM_KNOTS,),
             "readout_errors": (num_readouts, NUM_KNOTS),
             "mix_errors": (NUM_KNOTS,),
+            "mix_last": (NUM_KNOTS,),
+            "mix_bias": (NUM_KNOTS,),
+            "habits": (NUM_HABITS,),
             "final_stamps": (NUM_LEADS,),
             "final_notes": (NOTED_SIDES, NUM_NOTES),
             "settled": (NUM_KNOTS,),

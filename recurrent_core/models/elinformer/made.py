@@ -21,12 +21,14 @@ class Made:
         mix: [batch, leads] the point forecast.
         error: [batch, leads] the mean |error| expected of it.
         scale, count: [batch], of the slot when it forecast.
+        features: [batch, NUM_FEATURES] float32 for a network; [0, 0] where none is asked.
     """
 
     mix: Tensor
     error: Tensor
     scale: Tensor
     count: Tensor
+    features: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,11 @@ class Final:
     """Forecasts as they are to be sent, but for the intervals' offsets; lives for one call.
 
     Attributes:
-        middle: [batch, leads] relative to the anchor.
+        mean, middle: [batch, leads] relative to the anchor.
         lower, upper: [batch, leads] distances of the outer quantiles, >= 0.
     """
 
+    mean: Tensor
     middle: Tensor
     lower: Tensor
     upper: Tensor
@@ -50,7 +53,7 @@ Finish = Callable[[Made], Final]
 def finish_plain(made: Made) -> Final:
     """The mix as it is, its sides UNIT times the error expected."""
     side = UNIT * made.error
-    return Final(made.mix, side, side)
+    return Final(made.mix, made.mix, side, side)
 
 
 def outlook(made: Made, drift: Tensor, mean: Tensor, quantiles: Tensor, config: ElinformerConfig) -> Outlook:

@@ -43,8 +43,8 @@ class Elinformer(StreamingModel):
         self.tensors = {key: tensor.float() for key, tensor in tensors.items()}
         self.layout = make_layout(config)
         self._name, self._version = name, version
-        self._on_torch = OnTorch(config)
-        self._on_cpu = OnCpu(config, self.layout)
+        self._on_torch = OnTorch(config, has_network=False)
+        self._on_cpu = OnCpu(config, self.layout, has_network=False)
 
     @classmethod
     def untrained(

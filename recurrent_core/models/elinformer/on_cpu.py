@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurrent_core.config import ElinformerConfig
+from recurrent_core.models.elinformer.features import NUM_FEATURES
 from recurrent_core.models.elinformer.kernel import doors
 from recurrent_core.models.elinformer.kernel.compiling import are_kept
 from recurrent_core.models.elinformer.kernel.places import places_of, rates_of
@@ -27,8 +28,9 @@ logger = logging.getLogger(__name__)
 class OnCpu:
     """Folds and forecasts by compiled loops; keeps nothing but the config."""
 
-    def __init__(self, config: ElinformerConfig, layout: StateLayout) -> None:
+    def __init__(self, config: ElinformerConfig, layout: StateLayout, has_network: bool) -> None:
         self._config = config
+        self._has_network = has_network
         self._places = places_of(layout, config)
         self._rates = rates_of(config)
 
@@ -60,8 +62,9 @@ class OnCpu:
             [column.numpy() for column in (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)]
         )
         mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 3))
-        doors.advance(rows, order, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen)
-        made = _made(mix, error, seen)
+        features = self._features(num)
+        doors.advance(rows, order, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
+        made = _made(mix, error, seen, features)
         sides = _sides(finish(made))
         drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
         doors.settle(rows, order, slots, columns[0], self._places, seen, *sides, drift, mean, quantiles)
@@ -75,12 +78,16 @@ class OnCpu:
             [column.numpy() for column in (question.elapsed_s, question.cadence_s, question.second_of_week)]
         )
         mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 3))
-        doors.ask(rows, columns, self._places, self._rates, _prior(prior), mix, error, seen)
-        made = _made(mix, error, seen)
+        features = self._features(num)
+        doors.ask(rows, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
+        made = _made(mix, error, seen, features)
         sides = _sides(finish(made))
         drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
         doors.spread_asked(rows, columns, self._places, *sides, drift, mean, quantiles)
         return self._outlook(made, drift, mean, quantiles)
+
+    def _features(self, num: int) -> NDArray[np.float32]:
+        return np.empty((num, NUM_FEATURES) if self._has_network else (0, 0), np.float32)
 
     def _outlook(self, made: Made, drift: Float64s, mean: Float64s, quantiles: Float64s) -> Outlook:
         drifts, means, levels = (torch.from_numpy(array) for array in (drift, mean, quantiles))
@@ -91,11 +98,10 @@ def _prior(prior: Tensor) -> Float64s:
     return prior.double().numpy()
 
 
-def _made(mix: Float64s, error: Float64s, seen: Float64s) -> Made:
-    return Made(
-        torch.from_numpy(mix), torch.from_numpy(error), torch.from_numpy(seen[:, 0]), torch.from_numpy(seen[:, 2])
-    )
+def _made(mix: Float64s, error: Float64s, seen: Float64s, features: NDArray[np.float32]) -> Made:
+    scale, count = torch.from_numpy(seen[:, 0]), torch.from_numpy(seen[:, 2])
+    return Made(torch.from_numpy(mix), torch.from_numpy(error), scale, count, torch.from_numpy(features))
 
 
 def _sides(final: Final) -> tuple[Float64s, ...]:
-    return tuple(side.double().numpy() for side in (final.middle, final.lower, final.upper))
+    return tuple(side.double().numpy() for side in (final.mean, final.middle, final.lower, final.upper))

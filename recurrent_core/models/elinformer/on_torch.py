@@ -3,11 +3,13 @@
 I know nothing of runs of readings or of who owns the slab. These are the equations as README.md has them.
 """
 
+import torch
 from torch import Tensor
 
 from recurrent_core import scaling
 from recurrent_core.calendar import clock
 from recurrent_core.config import ElinformerConfig
+from recurrent_core.models.elinformer.features import features
 from recurrent_core.models.elinformer.fold import MOST_TICKS, Parts, fold
 from recurrent_core.models.elinformer.forecast import Forecast, Origin, forecast, leads_of, note
 from recurrent_core.models.elinformer.made import Finish, Made, outlook
@@ -18,15 +20,17 @@ from recurrent_core.models.interface import Arrival, Outlook, Question
 class OnTorch:
     """Folds and forecasts by torch's operations; keeps nothing but the config."""
 
-    def __init__(self, config: ElinformerConfig) -> None:
+    def __init__(self, config: ElinformerConfig, has_network: bool) -> None:
         self._config = config
+        self._has_network = has_network
 
     def advance(self, arrival: Arrival, parts: Parts, horizon: int, prior: Tensor, finish: Finish) -> Outlook:
         """Fold one reading into every row, in place, and forecast from it; parts are views of the rows."""
         at, scale = fold(parts, arrival, self._config)
-        said = forecast(parts, Origin(at, at.second_of_week, scale, None), horizon, prior, self._config)
+        origin = Origin(at, at.second_of_week, scale, None)
+        said = forecast(parts, origin, horizon, prior, self._config)
+        made = self._made(parts, origin, said)
         note(parts, said)
-        made = _made(parts, said)
         final = finish(made)
         learn(parts, arrival.value)
         note_final(parts, final)
@@ -40,11 +44,12 @@ class OnTorch:
         at = clock(question.second_of_week, question.cadence_s, config.day_cells, config.week_cells)
         gap = (question.elapsed_s / question.cadence_s).clamp(max=MOST_TICKS)[:, None]
         scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
-        said = forecast(parts, Origin(at, last, scale, gap), horizon, prior, config)
-        made = _made(parts, said)
+        origin = Origin(at, last, scale, gap)
+        said = forecast(parts, origin, horizon, prior, config)
+        made = self._made(parts, origin, said)
         mean, quantiles = spread(parts, finish(made), leads_of(gap, said.mix.shape[1], said.mix.device))
         return outlook(made, parts["drift"], mean[:, :horizon], quantiles[..., :horizon], config)
 
-
-def _made(parts: Parts, said: Forecast) -> Made:
-    return Made(said.mix, said.error, said.scale, parts["count"].clone())
+    def _made(self, parts: Parts, origin: Origin, said: Forecast) -> Made:
+        seen = features(parts, origin, said) if self._has_network else torch.empty(0, 0)
+        return Made(said.mix, said.error, said.scale, parts["count"].clone(), seen)

@@ -49,6 +49,6 @@ def spread(parts: Parts, made: Final, leads: Tensor) -> tuple[Tensor, Tensor]:
         mean [batch, leads] and quantiles [batch, 3, leads], float64.
     """
     sides = torch.stack([made.lower, made.upper], dim=1) * mixing.at_leads(parts["offsets"], leads).exp()
-    mean = scaling.join_anchor(parts["anchor"])[:, None] + made.middle.double()
-    sides = sides.double()
-    return mean, torch.stack([mean - sides[:, 0], mean, mean + sides[:, 1]], dim=1)
+    anchor, sides = scaling.join_anchor(parts["anchor"])[:, None], sides.double()
+    middle = anchor + made.middle.double()
+    return anchor + made.mean.double(), torch.stack([middle - sides[:, 0], middle, middle + sides[:, 1]], dim=1)

@@ -9,6 +9,7 @@ import numpy as np
 from recurrent_core.calendar import NUM_MEMORIES
 from recurrent_core.models.elinformer.kernel.calendar import clock
 from recurrent_core.models.elinformer.kernel.compiling import door
+from recurrent_core.models.elinformer.kernel.features import write_features
 from recurrent_core.models.elinformer.kernel.fold import fold, relative, scale_of
 from recurrent_core.models.elinformer.kernel.forecast import forecast, make_work, note
 from recurrent_core.models.elinformer.kernel.places import gap_ticks, passed_ticks
@@ -16,7 +17,7 @@ from recurrent_core.models.elinformer.kernel.settle import learn_settled, note_f
 
 
 @door
-def advance(slab, order, slots, columns, p, k, prior, mix, error, seen):
+def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features):
     """Fold readings into the rows and forecast after each.
 
     Args:
@@ -24,6 +25,7 @@ def advance(slab, order, slots, columns, p, k, prior, mix, error, seen):
         columns: [4, n] float64: value, elapsed_s, cadence_s, second_of_week.
         mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
         seen: [n, 3] float64, written: the row's scale, tick and count after each reading.
+        features: [n, NUM_FEATURES] float32, written where a network wants them; [0, 0] where none does.
     """
     work = make_work(mix.shape[1])
     residuals = np.empty(NUM_MEMORIES)
@@ -33,17 +35,20 @@ def advance(slab, order, slots, columns, p, k, prior, mix, error, seen):
         second = columns[3, i]
         scale = fold(row, p, k, at, columns[0, i], columns[1, i], second, residuals)
         forecast(row, p, k, at, second, second, 0.0, prior, scale, work, mix[i], error[i])
+        if features.shape[0]:
+            write_features(row, p, at, second, second, 0.0, scale, work, mix[i], error[i], features[i])
         note(row, p, scale, work, mix[i])
         seen[i, 0], seen[i, 1], seen[i, 2] = scale, row[p.tick], row[p.counted]
 
 
 @door
-def settle(slab, order, slots, values, p, seen, middle, lower, upper, drift, mean, quantiles):
+def settle(slab, order, slots, values, p, seen, centre, middle, lower, upper, drift, mean, quantiles):
     """Learn from the truths that arrived what the final forecasts missed, then note and spread the new ones.
 
     Args:
         slab, order, slots: as in `advance`. values: [n]. seen: [n, 3], as `advance` left it.
-        middle, lower, upper: [n, leads >= NUM_LEADS], the final forecasts relative to the anchor and their sides.
+        centre, middle, lower, upper: [n, leads >= NUM_LEADS], the final forecasts' mean and median relative to the
+            anchor, and their sides.
         drift: [n, 2] float64, written: short and long running error.
         mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.
     """
@@ -53,16 +58,16 @@ def settle(slab, order, slots, values, p, seen, middle, lower, upper, drift, mea
         learn_settled(row, p, relative(row, p, values[i]), tick)
         note_final(row, p, tick, middle[i], lower[i], upper[i])
         drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
-        spread(row, p, 0, middle[i], lower[i], upper[i], mean[i], quantiles[i])
+        spread(row, p, 0, centre[i], middle[i], lower[i], upper[i], mean[i], quantiles[i])
 
 
 @door
-def ask(slab, columns, p, k, prior, mix, error, seen):
+def ask(slab, columns, p, k, prior, mix, error, seen, features):
     """Forecast every row as it stands.
 
     Args:
         slab: [n, floats] float32, left unchanged. columns: [3, n] float64: elapsed_s, cadence_s, second_of_week of the
-            origin. mix, error, seen: as in `advance`.
+            origin. mix, error, seen, features: as in `advance`.
     """
     work = make_work(mix.shape[1])
     for i in range(len(slab)):
@@ -71,15 +76,18 @@ def ask(slab, columns, p, k, prior, mix, error, seen):
         second = columns[2, i]
         scale = scale_of(row, p)
         gap = gap_ticks(columns[0, i], columns[1, i])
-        forecast(row, p, k, at, second, second - columns[0, i], gap, prior, scale, work, mix[i], error[i])
+        last = second - columns[0, i]
+        forecast(row, p, k, at, second, last, gap, prior, scale, work, mix[i], error[i])
+        if features.shape[0]:
+            write_features(row, p, at, second, last, gap, scale, work, mix[i], error[i], features[i])
         seen[i, 0], seen[i, 1], seen[i, 2] = scale, row[p.tick], row[p.counted]
 
 
 @door
-def spread_asked(slab, columns, p, middle, lower, upper, drift, mean, quantiles):
+def spread_asked(slab, columns, p, centre, middle, lower, upper, drift, mean, quantiles):
     """Spread final forecasts that were asked for; arguments as in `ask` and `settle`."""
     for i in range(len(slab)):
         row = slab[i]
         passed = passed_ticks(gap_ticks(columns[0, i], columns[1, i]))
         drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
-        spread(row, p, passed, middle[i], lower[i], upper[i], mean[i], quantiles[i])
+        spread(row, p, passed, centre[i], middle[i], lower[i], upper[i], mean[i], quantiles[i])

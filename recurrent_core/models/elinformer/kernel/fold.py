@@ -7,7 +7,7 @@ import numpy as np
 
 from recurrent_core.calendar import NUM_MEMORIES
 from recurrent_core.mixing import PRIOR_SQUARE
-from recurrent_core.models.elinformer.fold import CLIP, MOST_SEASONS, MOST_TICKS, TICK_TURN
+from recurrent_core.models.elinformer.fold import BIAS_RATE, CLIP, HABIT_RATE, MOST_SEASONS, MOST_TICKS, TICK_TURN
 from recurrent_core.models.elinformer.kernel.calendar import learn_calendar, read_memories
 from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.moments import learn_pairs
@@ -46,14 +46,17 @@ def relative(row, p, value):
 
 
 @compiled
-def _learn_scale(row, p, k, value, ticks):
-    """Ring, step sizes, level, smoothings, count and tick."""
+def _learn_scale(row, p, k, value, ticks, is_zero):
+    """Ring, step sizes, level, smoothings, habits, count and tick."""
     is_later = row[p.counted] >= 1.0
     if is_later:
         row[p.tick] = np.float32((np.float64(row[p.tick]) + ticks) % TICK_TURN)
     row[p.counted] += np.float32(1.0)
     count = np.float64(row[p.counted])
     old = np.float64(row[p.ring])
+    rate = max(1.0 / count, HABIT_RATE)
+    row[p.habits] += rate * ((1.0 if is_later and value == old else 0.0) - row[p.habits])
+    row[p.habits + 1] += rate * ((1.0 if is_zero else 0.0) - row[p.habits + 1])
     for age in range(p.ring_ticks - 1, -1, -1):
         if age >= ticks:
             row[p.ring + age] = row[p.ring + age - int(ticks)]
@@ -105,7 +108,11 @@ def _learn_arrived(row, p, k, at, value, residuals, scale):
         said = p.readout_notes + NOTE_START[knot] + origin % lead
         _learn_error(row, errors + RIDGE * NUM_KNOTS, value - row[said], rate)
         _learn_error(row, errors + AFFINE * NUM_KNOTS, value - row[said + NUM_NOTES], rate)
-        _learn_error(row, p.mix_errors + knot, value - row[said + 2 * NUM_NOTES], rate)
+        error = value - row[said + 2 * NUM_NOTES]
+        _learn_error(row, p.mix_errors + knot, error, rate)
+        row[p.mix_last + knot] = error
+        bias = p.mix_bias + knot
+        row[bias] += max(1.0 / max(np.float64(row[p.arrived + knot]), 1.0), BIAS_RATE) * (error - row[bias])
         for place in range(2):
             smooth = row[p.smooth_notes + entry * 2 + place]
             _learn_error(row, errors + (SMOOTH + place) * NUM_KNOTS, value - smooth, rate)
@@ -123,11 +130,12 @@ def decay(row, p, memory, knot):
 def fold(row, p, k, at, value, elapsed_s, second, residuals):
     """Fold one reading into a row; its scale after it. residuals: [5], work of the call."""
     ticks = min(max(np.rint(elapsed_s / at.cadence_s), 1.0), MOST_TICKS)
+    is_zero = value == 0.0
     value = _land(row, p, value)
     is_profile_known = read_memories(row, p, at, second, residuals)
     for memory in range(NUM_MEMORIES):
         residuals[memory] = value - residuals[memory]
-    _learn_scale(row, p, k, value, ticks)
+    _learn_scale(row, p, k, value, ticks, is_zero)
     scale = scale_of(row, p)
     _learn_arrived(row, p, k, at, value, residuals, scale)
     for memory in range(NUM_MEMORIES):

@@ -28,7 +28,9 @@ from recurrent_core.models.elinformer.kernel.places import (
     clip,
     passed_ticks,
 )
-from recurrent_core.models.elinformer.layout import D_KEY, NUM_LEADS, NUM_NOTES, NUM_PAIRS, PAIR_TICKS
+from recurrent_core.models.elinformer.layout import D_KEY, NUM_LEADS, NUM_NOTES, NUM_PAIRS, PAIR_TICKS, RAW_MEMORIES
+
+RAW = np.array(RAW_MEMORIES)
 
 
 class Work(NamedTuple):
@@ -38,6 +40,7 @@ class Work(NamedTuple):
         memory: [memories]; ahead: [memories, NUM_LEADS] memories after the last reading, minus it.
         far: [memories, leads], known: [leads]: memories at the target times minus the last reading; profile known.
         key, query: [D_KEY]; factor: [D_KEY, D_KEY]; increments: [2, NUM_LEADS] of ridge and affine.
+        outs: [readouts, leads] minus the last reading; errors: [readouts, knots] expected.
         slopes: [memories, knots]; shares: [readouts, knots]; expected: [knots].
     """
 
@@ -49,6 +52,8 @@ class Work(NamedTuple):
     query: np.ndarray
     factor: np.ndarray
     increments: np.ndarray
+    outs: np.ndarray
+    errors: np.ndarray
     slopes: np.ndarray
     shares: np.ndarray
     expected: np.ndarray
@@ -65,6 +70,8 @@ def make_work(num_leads):
         np.empty(D_KEY),
         np.empty((D_KEY, D_KEY)),
         np.empty((2, NUM_LEADS)),
+        np.empty((NUM_READOUTS, num_leads)),
+        np.empty((NUM_READOUTS, NUM_KNOTS)),
         np.empty((NUM_MEMORIES, NUM_KNOTS)),
         np.empty((NUM_READOUTS, NUM_KNOTS)),
         np.empty(NUM_KNOTS),
@@ -119,6 +126,7 @@ def _weigh(row, p, k, prior, scale, work):
             least = min(least, shares[r, knot])
         total = 0.0
         for r in range(NUM_READOUTS):
+            work.errors[r, knot] = shares[r, knot]
             shares[r, knot] = (least / shares[r, knot]) ** k.mix_power
             total += shares[r, knot]
         for r in range(NUM_READOUTS):
@@ -131,36 +139,39 @@ def _weigh(row, p, k, prior, scale, work):
 
 
 @compiled
-def _mix_at(row, p, lead, place, is_far, scale, work):
-    """The mix at one target time, minus the last reading; lead counts from the last reading, place is the column."""
+def _readouts_at(row, p, lead, place, scale, work):
+    """Every read-out at one target time, minus the last reading; lead counts from there, place is the column."""
     newest = np.float64(row[p.ring])
-    far, shares = work.far, work.shares
+    far, outs = work.far, work.outs
     turns = max(lead / NUM_LEADS, 1.0)
     inner = min(lead, NUM_LEADS)
     change = far[BY_CLASS, place] - work.ahead[BY_CLASS, NUM_LEADS - 1] if turns > 1.0 else 0.0
-    keep = 1.0
-    if is_far:
-        keep -= work.known[place] * (1.0 - np.exp(-max(lead - NUM_LEADS, 0) / NUM_LEADS))
-    total = keep * at_lead(shares[0], inner)
-    mixed = 0.0
-    for raw, memory in ((1, 0), (2, 1), (3, 3)):
-        share = at_lead(shares[raw], inner)
-        total += share
-        mixed += share * far[memory, place]
+    outs[0, place] = 0.0
+    for raw in range(3):
+        outs[1 + raw, place] = far[RAW[raw], place]
     for memory in range(NUM_MEMORIES):
         slope = at_lead(work.slopes[memory], inner)
         if turns > 1.0:
             slope = min(max(slope, 1e-6), 1.0) ** turns
-        share = at_lead(shares[4 + memory], inner)
-        total += share
-        mixed += share * (far[memory, place] + slope * row[p.residuals + memory])
+        outs[4 + memory, place] = far[memory, place] + slope * row[p.residuals + memory]
     for i in range(2):
-        share = at_lead(shares[RIDGE + i], inner)
+        outs[RIDGE + i, place] = work.increments[i, inner - 1] * scale + change
+        outs[SMOOTH + i, place] = row[p.smooth + i] - newest
+
+
+@compiled
+def _mix_at(lead, place, is_far, work):
+    """The mix at one target time, minus the last reading."""
+    keep = 1.0
+    if is_far:
+        keep -= work.known[place] * (1.0 - np.exp(-max(lead - NUM_LEADS, 0) / NUM_LEADS))
+    total = mixed = 0.0
+    for r in range(NUM_READOUTS):
+        share = at_lead(work.shares[r], lead)
+        if r == 0 or r >= SMOOTH:
+            share *= keep
         total += share
-        mixed += share * (work.increments[i, inner - 1] * scale + change)
-        share = keep * at_lead(shares[SMOOTH + i], inner)
-        total += share
-        mixed += share * (row[p.smooth + i] - newest)
+        mixed += share * work.outs[r, place]
     return mixed / max(total, 1e-9)
 
 
@@ -188,7 +199,8 @@ def forecast(row, p, k, at, second, last_second, gap, prior, scale, work, mix, e
     newest = np.float64(row[p.ring])
     for place in range(num_leads):
         lead = passed + place + 1
-        mix[place] = newest + _mix_at(row, p, lead, place, is_far, scale, work)
+        _readouts_at(row, p, lead, place, scale, work)
+        mix[place] = newest + _mix_at(lead, place, is_far, work)
         error[place] = at_lead(work.expected, lead) * max(lead / NUM_LEADS, 1.0) ** FAR_POWER
 
 

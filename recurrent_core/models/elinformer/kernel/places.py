@@ -58,6 +58,9 @@ class Places(NamedTuple):
     arrived: int
     readout_errors: int
     mix_errors: int
+    mix_last: int
+    mix_bias: int
+    habits: int
     final_stamps: int
     final_notes: int
     settled: int

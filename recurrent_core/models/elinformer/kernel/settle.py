@@ -50,18 +50,19 @@ def note_final(row, p, tick, middle, lower, upper):
 
 
 @compiled
-def spread(row, p, passed, middle, lower, upper, mean, quantiles):
+def spread(row, p, passed, centre, middle, lower, upper, mean, quantiles):
     """The final forecast in the unit of the values, its sides widened as the offsets have it.
 
     Args:
         passed: ticks from the last reading to the origin.
+        centre, middle: [leads] mean and median relative to the anchor; lower, upper: [leads] the sides.
         mean: [leads], quantiles: [3, leads], written.
     """
     anchor = anchor_of(row, p)
     for place in range(len(mean)):
         below = at_lead(row[p.offsets : p.offsets + NUM_KNOTS], passed + place + 1)
         above = at_lead(row[p.offsets + NUM_KNOTS : p.offsets + 2 * NUM_KNOTS], passed + place + 1)
-        mean[place] = anchor + middle[place]
-        quantiles[0, place] = mean[place] - lower[place] * np.exp(below)
-        quantiles[1, place] = mean[place]
-        quantiles[2, place] = mean[place] + upper[place] * np.exp(above)
+        mean[place] = anchor + centre[place]
+        quantiles[1, place] = anchor + middle[place]
+        quantiles[0, place] = quantiles[1, place] - lower[place] * np.exp(below)
+        quantiles[2, place] = quantiles[1, place] + upper[place] * np.exp(above)
