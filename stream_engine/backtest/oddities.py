@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from connectors.file.tables import Table
 from stream_engine.backtest.history import ArrivalHistory, GridHistory
+from stream_engine.backtest.report.wording import counted
 from stream_engine.errors import ConfigError
+from stream_engine.records import Bools, Int64s
+
+Ints = NDArray[np.signedinteger]
 
 _MOST_NAMED = 5
 
@@ -27,8 +33,12 @@ def check_readings(history: GridHistory | ArrivalHistory, path: Path) -> None:
         )
 
 
-def oddities(history: GridHistory | ArrivalHistory) -> list[str]:
-    """Sensors without readings, sensors that never change, doubled times and times that run back."""
+def oddities(history: GridHistory | ArrivalHistory, table: Table) -> list[str]:
+    """Sensors without readings, sensors that never change, doubled times and times that run back.
+
+    Args:
+        table: what the history was taken from, where a grid no longer shows the order of its file.
+    """
     found = []
     counts, is_constant = _counted(history)
     empty = np.flatnonzero(counts == 0)
@@ -38,11 +48,25 @@ def oddities(history: GridHistory | ArrivalHistory) -> list[str]:
     if len(constant):
         found.append(f"the value never changes: {_named(history.sensors, constant)}")
     if isinstance(history, ArrivalHistory):
-        found += _order(history)
+        is_there = ~np.isnan(history.values)
+        late, double = _out_of_order(history.series[is_there], history.times_ns[is_there])
+        fate = "dropped, as live"
+    elif table.is_dense:
+        late, double = _out_of_order(np.zeros(len(table.times_ns), np.int64), table.times_ns)
+        return found + _rows(len(late), len(double))
+    else:
+        late, double = _out_of_order(table.series, table.times_ns)
+        fate = "put in order, as on every grid"
+    if len(double):
+        what = f"{counted(len(double), 'reading')} at a time that had one before; the first counts"
+        found.append(f"{what}: {_named(history.sensors, np.unique(double))}")
+    if len(late):
+        what = f"{counted(len(late), 'reading')} older than one before in the file; {fate}"
+        found.append(f"{what}: {_named(history.sensors, np.unique(late))}")
     return found
 
 
-def _counted(history: GridHistory | ArrivalHistory) -> tuple[np.ndarray, np.ndarray]:
+def _counted(history: GridHistory | ArrivalHistory) -> tuple[Ints, Bools]:
     """Readings of each sensor, and whether it has several that are all equal."""
     num = len(history.sensors)
     if isinstance(history, GridHistory):
@@ -58,29 +82,28 @@ def _counted(history: GridHistory | ArrivalHistory) -> tuple[np.ndarray, np.ndar
     return counts, (counts > 1) & (lowest == highest)
 
 
-def _order(history: ArrivalHistory) -> list[str]:
-    """Of readings in order of arrival: those that double another's time, and those that come late."""
-    is_there = ~np.isnan(history.values)
-    series, times_ns = history.series[is_there], history.times_ns[is_there]
+def _out_of_order(series: Ints, times_ns: Ints) -> tuple[Ints, Ints]:
+    """Series of the entries that are older than one before, and of those at the time of one before."""
+    doubles = np.lexsort((times_ns, series))
+    is_double = (np.diff(series[doubles]) == 0) & (np.diff(times_ns[doubles]) == 0)
     order = np.argsort(series, kind="stable")
-    series, times_ns = series[order], times_ns[order]
-    newest = _newest_before(series, times_ns)
-    late, double = series[times_ns < newest], series[times_ns == newest]
+    newest = _newest_before(series[order], times_ns[order])
+    late = series[order][times_ns[order] < newest]
+    return late, series[doubles][1:][is_double]
+
+
+def _rows(num_late: int, num_double: int) -> list[str]:
     found = []
-    if len(double):
+    if num_double:
         found.append(
-            f"{len(double):,} readings at the time of the one before; the first counts: "
-            f"{_named(history.sensors, np.unique(double))}"
+            f"{counted(num_double, 'row')} at a time that had one before; in each cell the first reading counts"
         )
-    if len(late):
-        found.append(
-            f"{len(late):,} readings older than one that came before them; dropped, as live: "
-            f"{_named(history.sensors, np.unique(late))}"
-        )
+    if num_late:
+        found.append(f"{counted(num_late, 'row')} older than one before in the file; put in order, as on every grid")
     return found
 
 
-def _newest_before(series: np.ndarray, times_ns: np.ndarray) -> np.ndarray:
+def _newest_before(series: Ints, times_ns: Ints) -> Int64s:
     """[n] the newest time among a series' entries before each, a very old one at its first; grouped by series."""
     nothing = np.iinfo(np.int64).min
     newest = np.full(len(times_ns), nothing)
@@ -90,8 +113,7 @@ def _newest_before(series: np.ndarray, times_ns: np.ndarray) -> np.ndarray:
     return newest
 
 
-def _named(sensors: Sequence[str], numbers: np.ndarray) -> str:
+def _named(sensors: Sequence[str], numbers: Ints) -> str:
     names = ", ".join(repr(sensors[number]) for number in numbers[:_MOST_NAMED].tolist())
     more = len(numbers) - _MOST_NAMED
-    what = f"{len(numbers):,} sensor{'s' if len(numbers) != 1 else ''}"
-    return f"{what}: {names}" + (f" and {more:,} more" if more > 0 else "")
+    return f"{counted(len(numbers), 'sensor')}: {names}" + (f" and {more:,} more" if more > 0 else "")

@@ -143,7 +143,7 @@ def run_backtest(
         "num_sensors": len(table.ids),
         "num_readings": run.engine.num_readings,
         "readings_per_s": run.engine.num_readings / took_s if took_s > 0 else None,
-        "warnings": oddities(run.history),
+        "warnings": oddities(run.history, table),
         **run.outcome.result(),
     }
     if out is not None:

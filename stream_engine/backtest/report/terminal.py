@@ -9,7 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from stream_engine.backtest.report.wording import NONE, number, p_value
+from stream_engine.backtest.report.wording import NONE, counted, number, p_value
 
 _LEADS = ("3", "6", "12")
 _POOLED = ("mae", "wql", "coverage_80")
@@ -58,13 +58,13 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
         found.append(f"{document['model']} has learned from {document['data']}: this is not a zero-shot score")
     rate = document["readings_per_s"]
     found.append(
-        f"{document['num_readings']:,} readings of {document['num_sensors']:,} sensors"
+        f"{counted(document['num_readings'], 'reading')} of {counted(document['num_sensors'], 'sensor')}"
         + (f", {rate:,.0f} a second" if rate else "")
         + f"; {document['state_bytes_per_sensor']:,} bytes of state a sensor, {document['parameters']:,} parameters"
     )
     for name, scores in document["baselines"].items():
         if "settings" in scores:
-            found.append(f"{name}: {scores['settings']}; {scores['num_sensors']:,} sensors")
+            found.append(f"{name}: {scores['settings']}; {counted(scores['num_sensors'], 'sensor')}")
         missing = document["mean"]["count"] - scores["mean"]["count"]
         if missing > 0:
             found.append(f"{name} has no forecast for {missing:,} of the cells; the ratio leaves them out")
