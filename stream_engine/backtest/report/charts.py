@@ -21,25 +21,28 @@ WIDE = (960, 250)
 _MOST_DOTS = 30
 
 Lines = Mapping[str, Float64s]
-"""Label -> values; the first is the model."""
+"""Class of a line's colour -> its values; c0 is the model's."""
 
 
-def by_number(lines: Lines, xs: Sequence[int], x_title: str, label: str, css_from: int = 0) -> str:
-    """Errors over leads or hours; the first line, if it is the model's, has points that tell their numbers."""
-    top = _top(lines)
+def by_number(lines: Lines, xs: Sequence[int], x_title: str, label: str) -> str:
+    """Errors or ratios over leads or hours; lines are named by the class of their colour.
+
+    Without a line c0, the model's, they are ratios to it, and there is a rule at 1.
+    """
+    are_ratios = "c0" not in lines
+    top = _top({**lines, "": np.ones(1)} if are_ratios else lines)
     plot = _numbered_plot(label, xs, (0.0, top[-1]), x_title)
     plot.y_axis(top)
-    if css_from:
+    if are_ratios:
         plot.rule(1.0)
-    for n, (name, values) in reversed(list(enumerate(lines.items(), css_from))):
-        has_dots = n == 0 or css_from > 0
-        says = [f"{name}, {x_title} {x}: {number(value)}" for x, value in zip(xs, values.tolist(), strict=True)]
-        _draw(plot, xs, values, f"c{n % 8}", says if has_dots else ())
+    for css, values in reversed(list(lines.items())):
+        says = [f"{x_title} {x}: {number(value)}" for x, value in zip(xs, values.tolist(), strict=True)]
+        _draw(plot, xs, values, css, says if are_ratios or css == "c0" else ())
     return plot.svg()
 
 
-def over_time(lines: Mapping[str, Float64s], times_ns: Sequence[int], timezone: ZoneInfo, label: str) -> str:
-    """Errors along time; lines are named by the class of their colour."""
+def over_time(lines: Lines, times_ns: Sequence[int], timezone: ZoneInfo, label: str) -> str:
+    """Errors along time."""
     top = _top(lines)
     plot = _time_plot(label, times_ns, (0.0, top[-1]), timezone)
     plot.y_axis(top)
@@ -109,7 +112,8 @@ def fan_chart(stretch: Stretch, timezone: ZoneInfo, label: str) -> str:
     plot = _time_plot(label, [first_ns, last_ns], (ticks[0], ticks[-1]), timezone, WIDE, 10)
     plot.y_axis(ticks)
     for fan in fans:
-        plot.post(float(fan.origin_ns))
+        if len(fans) <= _MOST_DOTS:
+            plot.post(float(fan.origin_ns))
         known = _value_at(stretch, fan.origin_ns)
         start_ns, start = ([], []) if known is None else ([float(fan.origin_ns)], [known])
         xs = np.concatenate([start_ns, fan.times_ns.astype(np.float64)])

@@ -3,7 +3,7 @@
 I know nothing of HTML.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -42,10 +42,18 @@ class Found:
         """Names of the baselines that are scored."""
         return tuple(self.document["baselines"])
 
+    def is_partial(self, name: str) -> bool:
+        """Whether a baseline forecasts so much fewer cells than the model that their MAE cannot be held together."""
+        return bool(self.document["baselines"][name]["mean"]["count"] < 0.98 * self.document["mean"]["count"])
+
     @property
-    def strongest(self) -> str | None:
-        """The baseline that comes nearest to the model, or beats it by most, on common cells."""
-        ratios = {name: one["mae_ratio"]["mean"] for name, one in self.document["baselines"].items()}
+    def whole(self) -> tuple[str, ...]:
+        """The baselines that forecast (nearly) all cells of the model."""
+        return tuple(name for name in self.baselines if not self.is_partial(name))
+
+    def strongest(self, names: Sequence[str]) -> str | None:
+        """Of these baselines the one that comes nearest to the model, or beats it by most, on common cells."""
+        ratios = {name: self.document["baselines"][name]["mae_ratio"]["mean"] for name in names}
         known = {name: value for name, value in ratios.items() if value is not None}
         return max(known, key=known.__getitem__) if known else None
 
@@ -69,6 +77,10 @@ class Found:
         """Numbers of the sensors with a yardstick, best first."""
         order = np.argsort(self.yardstick, kind="stable")
         return order[: int(np.isfinite(self.yardstick).sum())]
+
+    def unranked(self) -> Int64s:
+        """Numbers of the sensors that have cells, yet no yardstick."""
+        return np.flatnonzero(~np.isfinite(self.yardstick) & (self.breakdown.sensors.model["count"] > 0))
 
     def portrayed(self) -> tuple[tuple[str, int], ...]:
         """(place, sensor) of those whose forecasts are drawn: a good, a middling and the worst one, fewer of few."""

@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from stream_engine.backtest.report import sections
+from stream_engine.backtest.report import plotted, sections
 from stream_engine.backtest.report.fans import stretches
 from stream_engine.backtest.report.found import Found
 
@@ -26,11 +26,11 @@ def write_report(path: Path, found: Found, forecasts: Path, model: str) -> None:
     parts = [
         sections.header(found),
         sections.scores(found),
-        sections.by_lead(found),
-        sections.calibration(found),
-        sections.fans(found, drawn),
-        sections.by_hour(found),
-        sections.along_time(found),
+        plotted.by_lead(found),
+        plotted.calibration(found),
+        plotted.fans(found, drawn),
+        plotted.by_hour(found),
+        plotted.along_time(found),
         sections.sensors(found),
         sections.footer(found),
     ]

@@ -30,7 +30,7 @@ def score_rows(found: Found) -> str:
         ratio, test = one["mae_ratio"]["mean"], one["diebold_mariano"]["mean"]
         cells = [number(one["mean"]["mae"]), _ratio_cell(ratio, test["p_value"]), p_value(test["p_value"])]
         cells += [*_scored(one["mean"]), NONE, number(test["statistic"]), f"{one['mean']['count']:,}"]
-        lines.append(_row(_named(n, name), cells))
+        lines.append(_row(_named(n, name) + (" †" if found.is_partial(name) else ""), cells))
     return _table(heads, lines)
 
 
@@ -61,7 +61,7 @@ def sensor_rows(found: Found) -> tuple[str, str]:
     """The table of sensors, worst first, and a sentence on what was left out of it."""
     sums = found.breakdown.sensors
     ranked = found.ranked()[::-1]
-    shown = ranked[:MOST_SENSORS].tolist()
+    shown = [*ranked.tolist(), *found.unranked().tolist()][:MOST_SENSORS]
     ratios = [(name, found.per_sensor_ratio(name)) for name in found.measured_by]
     heads = ["sensor", "MAE", "mean size", *(f"MAE / {name}’s" for name, _ in ratios), "in 80 %", "cells"]
     size = sums.model["truth"] / np.maximum(sums.model["count"], 1)
@@ -72,12 +72,13 @@ def sensor_rows(found: Found) -> tuple[str, str]:
         cells += [_sortable(sums.coverage[n], percent(float(sums.coverage[n])))]
         cells += [_sortable(sums.model["count"][n], f"{int(sums.model['count'][n]):,}")]
         lines.append(f'<tr><th scope="row">{escape(found.history.sensors[n])}</th>{"".join(cells)}</tr>')
-    silent = len(found.history.sensors) - len(ranked)
+    num_scored = len(ranked) + len(found.unranked())
+    silent = len(found.history.sensors) - num_scored
     notes = []
-    if len(ranked) > len(shown):
-        notes.append(f"The {len(shown):,} worst of {len(ranked):,} sensors are shown.")
+    if num_scored > len(shown):
+        notes.append(f"The {len(shown):,} worst of {num_scored:,} sensors are shown.")
     if silent:
-        notes.append(f"{counted(silent, 'sensor')} without a cell to rank {'is' if silent == 1 else 'are'} left out.")
+        notes.append(f"{counted(silent, 'sensor')} without a cell {'is' if silent == 1 else 'are'} left out.")
     return _table(heads, lines, 'id="sensors" class="sortable"'), " ".join(notes)
 
 
@@ -103,7 +104,7 @@ def _sortable(value: Float64s | float, text: str | None = None, is_ratio: bool =
 
 
 def _named(n: int, name: str) -> str:
-    return f'<span class="key c{n % 8}"></span>{escape(name)}'
+    return f'<span class="key c{n and 1 + (n - 1) % 7}"></span>{escape(name)}'
 
 
 def _row(head: str, cells: Sequence[str], css: str = "") -> str:

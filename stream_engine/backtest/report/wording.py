@@ -15,15 +15,16 @@ CHANCE = 0.05
 def number(value: float | None) -> str:
     """A score with about four figures.
 
-    >>> number(3.50421), number(17.7), number(1234567.0), number(None), number(0.00041)
-    ('3.504', '17.70', '1,234,567', '–', '0.00041')
+    >>> number(3.50421), number(17.7), number(132.08), number(1234567.0), number(None), number(0.00041)
+    ('3.504', '17.70', '132.1', '1,234,567', '–', '0.00041')
     """
     if value is None or value != value:
         return NONE
     size = abs(value)
     if 0 < size < 0.01:
         return f"{value:.2g}"
-    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 1_000 else f"{value:,.0f}"
+    digits = next((digits for limit, digits in ((10, 3), (100, 2), (1_000, 1)) if size < limit), 0)
+    return f"{value:,.{digits}f}"
 
 
 def tick(value: float) -> str:
