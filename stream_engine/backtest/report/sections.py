@@ -54,7 +54,7 @@ def header(found: Found) -> str:
         f"<header><p class='eyebrow'>Backtest, scored prequentially</p>"
         f"<h1>{escape(document['model'])} <span>on</span> {escape(document['data'])}</h1>"
         f"<p class='badge {'good' if is_unseen else 'bad'}'>{badge}</p>"
-        f"<p class='facts'>{escape(facts)}</p><p class='verdict'>{escape(verdict(found))}</p>"
+        f"<p class='facts'>{escape(facts)}</p><p class='verdict'>{escape(verdict(found)).replace(' %', '&nbsp;%')}</p>"
         f"<dl class='tiles'>{''.join(tiles)}</dl>"
         + (
             f"<div class='warnings' role='note'><strong>Look at the data</strong><ul>{warnings}</ul></div>"

@@ -80,15 +80,17 @@ def counted(num: int, what: str) -> str:
 
 
 def length(ns: int) -> str:
-    """A length of time in its largest whole unit.
+    """A length of time in its largest unit: a whole number of them, or about so many.
 
-    >>> length(300 * 10**9), length(3_600 * 10**9), length(10**6)
-    ('5 minutes', '1 hour', '0.001 seconds')
+    >>> length(300 * 10**9), length(3_600 * 10**9), length(10_802 * 10**9), length(10**6)
+    ('5 minutes', '1 hour', 'about 3 hours', '0.001 seconds')
     """
-    for seconds, name in _SPANS:
-        if ns >= seconds * NS_PER_S and ns % (seconds * NS_PER_S) == 0:
-            return counted(ns // (seconds * NS_PER_S), name)
-    return f"{ns / NS_PER_S:,.6g} seconds"
+    unit, name = next(((unit, name) for unit, name in _SPANS if ns >= unit * NS_PER_S), (1, "second"))
+    for seconds, whole in _SPANS:
+        if ns >= seconds * NS_PER_S and ns % (seconds * NS_PER_S) == 0 and ns < 120 * seconds * NS_PER_S:
+            return counted(ns // (seconds * NS_PER_S), whole)
+    about = "about " if unit > 1 else ""
+    return f"{about}{ns / unit / NS_PER_S:.3g} {name}s"
 
 
 def every(ns: int) -> str:
