@@ -18,6 +18,8 @@ import numpy as np
 
 from stream_engine.records import Float64s, Int64s
 
+_MOST_TICKS_AN_ORIGIN = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -89,9 +91,16 @@ def _autocovariances(ticks: Int64s, centred: Float64s, num: int) -> Float64s:
     """γ_0 … γ_{num-1}, [num]."""
     found = np.empty(num)
     found[0] = centred @ centred
-    for lag in range(1, num):
-        there = np.searchsorted(ticks, ticks + lag)
-        is_pair = there < len(ticks)
-        is_pair[is_pair] = ticks[there[is_pair]] == ticks[is_pair] + lag
-        found[lag] = centred[is_pair] @ centred[there[is_pair]]
+    places = ticks - ticks[0]
+    if places[-1] > _MOST_TICKS_AN_ORIGIN * len(ticks):
+        for lag in range(1, num):
+            there = np.searchsorted(ticks, ticks + lag)
+            is_pair = there < len(ticks)
+            is_pair[is_pair] = ticks[there[is_pair]] == ticks[is_pair] + lag
+            found[lag] = centred[is_pair] @ centred[there[is_pair]]
+    else:
+        spread = np.zeros(int(places[-1]) + 1 + num)  # a tick without an origin adds nothing to any sum
+        spread[places] = centred
+        for lag in range(1, num):
+            found[lag] = spread[:-lag] @ spread[lag:]
     return found / len(centred)

@@ -13,6 +13,8 @@ from stream_engine.backtest.report.wording import NONE, counted, number, p_value
 
 _LEADS = ("3", "6", "12")
 _POOLED = ("mae", "wql", "coverage_80")
+_POOLED_ALONE = ("mae", "rmse", "mase", "wql", "coverage_80")
+"""Without a baseline there is room for more on 80 columns."""
 _TITLES = {"coverage_80": "in80%"}
 
 
@@ -31,11 +33,12 @@ def score_table(document: Mapping[str, Any]) -> Table:
         padding=(0, 0, 0, 1),
         pad_edge=False,
     )
+    pooled = _POOLED if document["baselines"] else _POOLED_ALONE
     leads = [lead for lead in _LEADS if lead in document["horizons"]]
     table.add_column("forecaster", no_wrap=True)
     for lead in leads:
         table.add_column(f"@{lead}", justify="right", no_wrap=True)
-    for score in _POOLED:
+    for score in pooled:
         table.add_column(_TITLES.get(score, score.upper()), justify="right", no_wrap=True)
     if document["baselines"]:
         table.add_column("ratio", justify="right", no_wrap=True)
@@ -44,7 +47,7 @@ def score_table(document: Mapping[str, Any]) -> Table:
     for name, scores in lines.items():
         cells = [number(scores["horizons"][lead]["mae"]) for lead in leads]
         is_model = scores is document
-        cells += [number(scores["mean"][score]) if is_model or score != "coverage_80" else NONE for score in _POOLED]
+        cells += [number(scores["mean"][score]) if is_model or score != "coverage_80" else NONE for score in pooled]
         if not is_model:
             cells += [number(scores["mae_ratio"]["mean"]), p_value(scores["diebold_mariano"]["mean"]["p_value"])]
         table.add_row(name, *cells, style="bold" if scores is document else "")

@@ -50,8 +50,9 @@ def test_it_rejects_chance_about_as_often_as_it_says(lead: int, num: int) -> Non
     assert 0.02 <= rejected / 400 <= 0.10  # 5 %, give or take four standard errors of 400 draws, and small samples
 
 
-def test_only_origins_that_far_apart_share_a_lag() -> None:
-    ticks = np.array([0, 1, 2, 50, 51, 52, 100, 101, 102, 150])
+@pytest.mark.parametrize("scattered", [1, 1_000])
+def test_only_origins_that_far_apart_share_a_lag(scattered: int) -> None:
+    ticks = np.array([0, 1, 2, 50, 51, 52, 100, 101, 102, 150]) + scattered * np.repeat([0, 1, 2, 3], [3, 3, 3, 1])
     differences = np.arange(10.0) % 3 + 1
     c = differences - differences.mean()
     pairs = [0, 1, 3, 4, 6, 7]
