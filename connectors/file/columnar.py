@@ -6,6 +6,7 @@
 I know nothing of NPZ, nor of what the numbers mean. All reading is left to Arrow.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +82,7 @@ def _long(path: Path, table: pa.Table) -> Table:
         raise TableError(f"{path} has rows without {ID}; every row of long data names its series")
     columns = {name: _column(table.column(name)) for name in table.column_names if name not in (ID, TIME)}
     if not any(column.dtype.kind in "iufb" for column in columns.values()):
-        raise TableError(f"{path} has no column of numbers beside {ID} and {TIME}; wanted {ID}, {TIME}, y")
+        raise TableError(f"{path} has no column of numbers beside {ID} and {TIME}{_first_text(columns)}")
     ids, series = numbered(table.column(ID).cast(pa.string()).to_numpy().astype(str))
     return event_table(path, ids, column_ns(table.column(TIME)), series, columns)
 
@@ -94,10 +95,22 @@ def _wide(path: Path, table: pa.Table) -> Table:
         column = _column(table.column(name))
         if column.dtype.kind not in "iufb":
             raise TableError(
-                f"{path} is wide, but its column {name!r} holds text, not numbers; or name the columns {ID}, {TIME}, y"
+                f"{path} is wide, but its column {name!r} is not all numbers{_first_text({name: column})}; "
+                f"or name the columns {ID}, {TIME}, y"
             )
         values[:, number] = column
     return dense_table(path, ids, times_ns, {VALUE: values})
+
+
+def _first_text(columns: Mapping[str, Column]) -> str:
+    """What stands in the way of numbers, as the end of a sentence: the first text in the first column that is none."""
+    for name, column in columns.items():
+        for row, text in enumerate(column.tolist()):
+            try:
+                float(text or "nan")
+            except ValueError:
+                return f": row {row} of {name!r} holds {text!r}, wanted a number or nothing"
+    return f"; wanted {ID}, {TIME}, y"
 
 
 def _column(column: pa.ChunkedArray) -> Column:

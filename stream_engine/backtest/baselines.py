@@ -6,7 +6,7 @@ I know nothing of models or scores. Every forecast reads only what has arrived b
     seasonal_naive        one day before the target time (daily data: a week), else the nearest earlier day that has one
     seasonal_naive_week   the same with weeks
 
-Where even that does not exist there is no forecast (NaN).
+Where even that does not exist there is no forecast (NaN). `peers` has the forecasters of other libraries.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ import numpy as np
 
 from stream_engine.backtest.history import ArrivalHistory, GridHistory
 from stream_engine.backtest.nearest import NONE, nearest_rows
+from stream_engine.backtest.peers.registry import PEERS, check_installed
 from stream_engine.errors import ConfigError, nearest_name
 from stream_engine.records import Float64s, Int64s
 
@@ -23,18 +24,21 @@ WEEK_NS = 7 * DAY_NS
 
 PERSISTENCE, SEASONAL, SEASONAL_WEEK = "persistence", "seasonal_naive", "seasonal_naive_week"
 BASELINES = (PERSISTENCE, SEASONAL, SEASONAL_WEEK)
+KNOWN = (*BASELINES, *PEERS)
+"""All that can be asked for by name; the peers cost time, so they are not among the usual ones."""
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
     """The names in their usual order, each once.
 
     Raises:
-        ConfigError: one is unknown.
+        ConfigError: one is unknown, or its library is not installed.
     """
     for name in names:
-        if name not in BASELINES:
-            raise ConfigError(f"--baselines: there is no baseline {name!r}; {nearest_name(name, BASELINES)}")
-    return tuple(name for name in BASELINES if name in names)
+        if name not in KNOWN:
+            raise ConfigError(f"--baselines: there is no baseline {name!r}; {nearest_name(name, KNOWN)}")
+    check_installed(names)
+    return tuple(name for name in KNOWN if name in names)
 
 
 def season_ns(name: str, step_ns: int) -> int:

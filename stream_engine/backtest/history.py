@@ -49,6 +49,16 @@ class GridHistory:
     values: Float64s
     step_ns: int
 
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """The oldest and the newest event time."""
+        return int(self.times_ns[0]), int(self.times_ns[-1])
+
+    def of(self, sensor: int) -> tuple[Int64s, Float64s]:
+        """One sensor's readings in order of time: times, values."""
+        is_there = ~np.isnan(self.values[:, sensor])
+        return self.times_ns[is_there], self.values[is_there, sensor]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrivalHistory:
@@ -72,6 +82,12 @@ class ArrivalHistory:
     def span_ns(self) -> tuple[int, int]:
         """The oldest and the newest event time; (0, 0) where there are none."""
         return (int(self.times_ns.min()), int(self.times_ns.max())) if len(self.times_ns) else (0, 0)
+
+    def of(self, sensor: int) -> tuple[Int64s, Float64s]:
+        """One sensor's readings in order of time: times, values."""
+        numbers = np.flatnonzero((self.series == sensor) & ~np.isnan(self.values))
+        numbers = numbers[np.argsort(self.times_ns[numbers], kind="stable")]
+        return self.times_ns[numbers], self.values[numbers]
 
     def readings(self) -> SeriesTimes:
         """The times of the readings, sensor by sensor, slots without one left out."""

@@ -8,13 +8,12 @@ judged after the rows (or readings) that hold its truths have been shown too, so
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from stream_engine.backtest.baselines import ArrivalBaselines, GridBaselines
 from stream_engine.backtest.engine import Answers
 from stream_engine.backtest.history import ArrivalHistory, GridHistory
 from stream_engine.backtest.nearest import NONE, SeriesTimes
@@ -36,6 +35,20 @@ class Forecaster(Protocol):
         """Forecasts of the sensors without a reading at origin_ns, `entries` being numbers of sensors."""
 
 
+class GridForecasts(Protocol):
+    """Baselines on a grid."""
+
+    def forecast(self, rows: Int64s) -> dict[str, Float64s]:
+        """name -> [b, N, horizon] from these origin rows [b], which come in order."""
+
+
+class ArrivalForecasts(Protocol):
+    """Baselines at single readings."""
+
+    def forecast(self, arrivals: Int64s, cadences_ns: Int64s) -> dict[str, Float64s]:
+        """name -> [b, horizon] from the readings of these numbers [b], which come in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Who is told how the replay goes on.
@@ -50,7 +63,11 @@ class Listener:
 
 
 def replay_grid(
-    history: GridHistory, origins: Origins, forecaster: Forecaster, baselines: GridBaselines, listener: Listener
+    history: GridHistory,
+    origins: Origins,
+    forecaster: Forecaster,
+    baselines: Sequence[GridForecasts],
+    listener: Listener,
 ) -> None:
     """Show every row up to the last truth; forecast all sensors from each origin."""
     if not len(origins):
@@ -113,7 +130,7 @@ def _forecast_rows(history: GridHistory, origins: Origins, lot: slice, forecaste
     return _Lot(np.arange(lot.start, lot.stop), int(targets.max()), mean, quantiles)
 
 
-def _judged_rows(history: GridHistory, origins: Origins, lot: _Lot, baselines: GridBaselines) -> Judged:
+def _judged_rows(history: GridHistory, origins: Origins, lot: _Lot, baselines: Sequence[GridForecasts]) -> Judged:
     """One forecast for each origin and sensor, in that order."""
     rows, targets = origins.rows[lot.origins], origins.target_rows[lot.origins]
     num_sensors, horizon = len(history.sensors), targets.shape[1]
@@ -126,7 +143,7 @@ def _judged_rows(history: GridHistory, origins: Origins, lot: _Lot, baselines: G
         truths=truths.reshape(-1, horizon),
         mean=lot.mean.reshape(-1, horizon),
         quantiles=lot.quantiles.reshape(-1, len(QUANTILE_LEVELS), horizon),
-        baselines={name: point.reshape(-1, horizon) for name, point in baselines.forecast(rows).items()},
+        baselines={name: point.reshape(-1, horizon) for one in baselines for name, point in one.forecast(rows).items()},
     )
 
 
@@ -134,7 +151,7 @@ def replay_arrivals(
     history: ArrivalHistory,
     start_ns: int | None,
     forecaster: Forecaster,
-    baselines: ArrivalBaselines,
+    baselines: Sequence[ArrivalForecasts],
     listener: Listener,
 ) -> None:
     """Show every reading in order of arrival; judge the forecasts from origins at start_ns or later.
@@ -159,7 +176,11 @@ def replay_arrivals(
 
 
 def _judged_readings(
-    history: ArrivalHistory, readings: SeriesTimes, arrivals: Int64s, answers: Answers, baselines: ArrivalBaselines
+    history: ArrivalHistory,
+    readings: SeriesTimes,
+    arrivals: Int64s,
+    answers: Answers,
+    baselines: Sequence[ArrivalForecasts],
 ) -> Judged:
     """The forecasts made at the readings of these numbers [n], in their order."""
     horizon = answers.mean.shape[1]
@@ -177,5 +198,7 @@ def _judged_readings(
         truths=np.where(is_found, history.values[found], np.nan),
         mean=answers.mean,
         quantiles=answers.quantiles,
-        baselines=baselines.forecast(arrivals, answers.cadences_ns),
+        baselines={
+            name: point for one in baselines for name, point in one.forecast(arrivals, answers.cadences_ns).items()
+        },
     )

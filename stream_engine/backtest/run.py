@@ -16,18 +16,31 @@ from connectors.file.read import read_table
 from connectors.file.tables import Table
 from recurrent_core.models.interface import StreamingModel
 from stream_engine.backtest.baselines import BASELINES, SEASONAL, ArrivalBaselines, GridBaselines
+from stream_engine.backtest.breakdown import Breakdown, Spells
 from stream_engine.backtest.engine import ReplayEngine
 from stream_engine.backtest.forecast_file import ForecastFile
-from stream_engine.backtest.history import Choice, arrival_history, grid_history
+from stream_engine.backtest.history import ArrivalHistory, Choice, GridHistory, arrival_history, grid_history
+from stream_engine.backtest.oddities import check_readings, oddities
 from stream_engine.backtest.origins import grid_origins, parse_start_ns
-from stream_engine.backtest.replay import Listener, replay_arrivals, replay_grid
-from stream_engine.backtest.scores import Judged, Scoreboard
+from stream_engine.backtest.outcome import Contenders, Outcome
+from stream_engine.backtest.peers.feeding import ArrivalPeers, GridPeers, chosen_sensors
+from stream_engine.backtest.peers.peer import Season
+from stream_engine.backtest.peers.registry import PEERS, recipe
+from stream_engine.backtest.replay import (
+    ArrivalForecasts,
+    GridForecasts,
+    Listener,
+    replay_arrivals,
+    replay_grid,
+)
+from stream_engine.backtest.report import Found, write_report
+from stream_engine.backtest.scores import Judged
 from stream_engine.clock import Clock, SystemClock
 from stream_engine.errors import ConfigError
 from stream_engine.router import RouterPolicy
 
 UTC = ZoneInfo("UTC")
-SCORES_FILE, FORECASTS_FILE = "scores.json", "forecasts.parquet"
+SCORES_FILE, FORECASTS_FILE, REPORT_FILE = "scores.json", "forecasts.parquet", "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +53,7 @@ class Plan:
         horizon: leads 1 … horizon.
         test_start: first origin, as `--test-start` spells it; None for the first row.
         baselines: names of those to be scored beside the model.
+        baseline_sensors: how many sensors the peers of other libraries forecast, evenly spaced; None for all.
         only_at_readings: replay in order of arrival and score what the live engine would have sent, on a grid too.
         cadence_ns: the configured cadence; None for the grid's step, or each sensor's own.
         timezone: in which days and weeks are told.
@@ -50,6 +64,7 @@ class Plan:
     horizon: int = 12
     test_start: str | None = None
     baselines: Sequence[str] = BASELINES
+    baseline_sensors: int | None = None
     only_at_readings: bool = False
     cadence_ns: int | None = None
     timezone: ZoneInfo = UTC
@@ -79,10 +94,12 @@ class Watcher:
     Attributes:
         expect: takes the number of rows (or readings) there are, once.
         advance: takes the number just shown.
+        tell: takes a slow baseline's name and the number of forecasts it has just made.
     """
 
     expect: Callable[[int], None] = lambda _: None
     advance: Callable[[int], None] = lambda _: None
+    tell: Callable[[str, int], None] = lambda *_: None
 
 
 def run_backtest(
@@ -92,7 +109,7 @@ def run_backtest(
     watcher: Watcher | None = None,
     clock: Clock | None = None,
 ) -> dict[str, object]:
-    """Replay, score, and write scores.json and forecasts.parquet into out (None: write nothing).
+    """Replay, score, and write scores.json, forecasts.parquet and report.html into out (None: write nothing).
 
     Returns:
         what scores.json holds.
@@ -101,19 +118,18 @@ def run_backtest(
     """
     clock = clock or SystemClock()
     table = read_table(plan.path)
-    run = _prepare(plan, table, candidate)
-    board = Scoreboard(plan.horizon, plan.baselines, SEASONAL)
+    run = _prepare(plan, table, candidate, watcher or Watcher())
     with _forecast_file(out, candidate.model.name, table) as forecasts:
 
         def judge(judged: Judged) -> None:
-            board.add(judged)
+            run.outcome.add(judged)
             if forecasts is not None:
                 forecasts.write(judged)
 
         started_s = clock.monotonic_s()
-        run.replay(judge, watcher or Watcher())
+        run.replay(judge)
         took_s = clock.monotonic_s() - started_s
-        if not board.pooled["count"]:
+        if not run.outcome.num_cells:
             raise ConfigError(
                 f"{plan.path} has no forecast to score: no origin from --test-start on has a truth within "
                 f"{plan.horizon} leads and those leads within the data; start earlier, or shorten --horizon"
@@ -127,10 +143,13 @@ def run_backtest(
         "num_sensors": len(table.ids),
         "num_readings": run.engine.num_readings,
         "readings_per_s": run.engine.num_readings / took_s if took_s > 0 else None,
-        **board.result(),
+        "warnings": oddities(run.history, table),
+        **run.outcome.result(),
     }
     if out is not None:
         (out / SCORES_FILE).write_bytes(to_json(document))
+        found = Found(document, run.outcome.breakdown, run.history, plan.timezone)
+        write_report(out / REPORT_FILE, found, out / FORECASTS_FILE, candidate.model.name)
     return document
 
 
@@ -144,39 +163,51 @@ class _Run:
     """A replay that is ready to start."""
 
     engine: ReplayEngine
-    replay: Callable[[Callable[[Judged], None], Watcher], None]
+    history: GridHistory | ArrivalHistory
+    outcome: Outcome
+    replay: Callable[[Callable[[Judged], None]], None]
 
 
-def _prepare(plan: Plan, table: Table, candidate: Candidate) -> _Run:
+def _prepare(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -> _Run:
     start_ns = None if plan.test_start is None else parse_start_ns(plan.test_start, table.grid_times_ns)
-    names = tuple(dict.fromkeys((*plan.baselines, SEASONAL)))
     is_grid = table.is_grid and not plan.only_at_readings
     cadence_ns = plan.cadence_ns
     if is_grid:
         if cadence_ns is not None:
             raise ConfigError("--cadence: on a grid it is the grid's step; leave it out, or add --only-at-readings")
         cadence_ns = table.step_ns
+    history = grid_history(table, plan.choice) if is_grid else arrival_history(table, plan.choice)
+    check_readings(history, plan.path)
     policy = RouterPolicy(cadence_ns=cadence_ns, timezone=plan.timezone)
-    if is_grid:
-        rows = grid_history(table, plan.choice)
-        engine = ReplayEngine(candidate.model, rows.sensors, plan.horizon, policy, candidate.device)
+    engine = ReplayEngine(candidate.model, history.sensors, plan.horizon, policy, candidate.device)
+    simple = tuple(dict.fromkeys((*(name for name in plan.baselines if name in BASELINES), SEASONAL)))
+    slow = tuple(name for name in plan.baselines if name in PEERS)
+    sensors = chosen_sensors(len(history.sensors), plan.baseline_sensors)
 
-        def replay_rows(judge: Callable[[Judged], None], watcher: Watcher) -> None:
-            watcher.expect(len(rows.times_ns))
-            origins = grid_origins(rows.times_ns, rows.step_ns, plan.horizon, start_ns)
-            baselines = GridBaselines(rows, plan.horizon, names)
-            replay_grid(rows, origins, engine, baselines, Listener(judge, watcher.advance))
+    def replay(judge: Callable[[Judged], None]) -> None:
+        watcher.expect(len(history.times_ns))
+        listener = Listener(judge, watcher.advance)
+        if isinstance(history, GridHistory):
+            origins = grid_origins(history.times_ns, history.step_ns, plan.horizon, start_ns)
+            rows: list[GridForecasts] = [GridBaselines(history, plan.horizon, simple)]
+            rows += [GridPeers(history, plan.horizon, slow, sensors, watcher.tell)] if slow else []
+            replay_grid(history, origins, engine, rows, listener)
+        else:
+            readings: list[ArrivalForecasts] = [ArrivalBaselines(history, plan.horizon, simple)]
+            readings += [ArrivalPeers(history, plan.horizon, slow, sensors, watcher.tell)] if slow else []
+            replay_arrivals(history, start_ns, engine, readings, listener)
 
-        return _Run(engine, replay_rows)
-    arrivals = arrival_history(table, plan.choice)
-    engine = ReplayEngine(candidate.model, arrivals.sensors, plan.horizon, policy, candidate.device)
-
-    def replay_readings(judge: Callable[[Judged], None], watcher: Watcher) -> None:
-        watcher.expect(len(arrivals.times_ns))
-        baselines = ArrivalBaselines(arrivals, plan.horizon, names)
-        replay_arrivals(arrivals, start_ns, engine, baselines, Listener(judge, watcher.advance))
-
-    return _Run(engine, replay_readings)
+    season = Season.of(history.step_ns)
+    contenders = Contenders(
+        plan.baselines,
+        {name: recipe(name).settings(season) for name in slow},
+        {name: len(sensors) for name in slow},
+    )
+    first_ns, last_ns = history.span_ns
+    spells = Spells.of(first_ns if start_ns is None else max(first_ns, start_ns), last_ns)
+    names = tuple(dict.fromkeys((*plan.baselines, SEASONAL)))
+    breakdown = Breakdown(plan.horizon, len(history.sensors), names, spells, plan.timezone)
+    return _Run(engine, history, Outcome(plan.horizon, contenders, history.step_ns, breakdown), replay)
 
 
 def _forecast_file(out: Path | None, model: str, table: Table) -> AbstractContextManager[ForecastFile | None]:

@@ -130,15 +130,14 @@ class Scoreboard:
         """Each baseline's scores over all leads so far."""
         return {name: tally.pooled() for name, tally in self._baselines.items()}
 
+    @property
+    def baselines(self) -> dict[str, dict[str, object]]:
+        """Each baseline's `horizons` and `mean`."""
+        return {name: {"horizons": tally.per_lead(), "mean": tally.pooled()} for name, tally in self._baselines.items()}
+
     def result(self) -> dict[str, object]:
         """`horizons`, `mean` and `baselines` of scores.json."""
-        return {
-            "horizons": self._model.per_lead(),
-            "mean": self._model.pooled(),
-            "baselines": {
-                name: {"horizons": tally.per_lead(), "mean": tally.pooled()} for name, tally in self._baselines.items()
-            },
-        }
+        return {"horizons": self._model.per_lead(), "mean": self._model.pooled(), "baselines": self.baselines}
 
 
 def _pinball(truths: Float64s, quantiles: Float64s) -> Float64s:

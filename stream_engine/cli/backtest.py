@@ -5,12 +5,23 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from recurrent_core.weights import load_card, load_model
 from stream_engine.backtest.baselines import BASELINES, check_names
 from stream_engine.backtest.history import Choice
+from stream_engine.backtest.peers.registry import PEERS
 from stream_engine.backtest.report import remarks, score_table
-from stream_engine.backtest.run import FORECASTS_FILE, SCORES_FILE, Candidate, Plan, Watcher, run_backtest, to_json
+from stream_engine.backtest.run import (
+    FORECASTS_FILE,
+    REPORT_FILE,
+    SCORES_FILE,
+    Candidate,
+    Plan,
+    Watcher,
+    run_backtest,
+    to_json,
+)
 from stream_engine.cli.data_options import condition, duration_ns, timezone
 from stream_engine.cli.progress import shown_progress
 from stream_engine.stepper import choose_device
@@ -40,9 +51,12 @@ def backtest(  # noqa: PLR0913 (one argument per option)
             help="first origin that is scored, a time (RFC 3339) or a row number; all before it warms the state",
         ),
     ] = None,
-    baselines: Annotated[str, typer.Option(help="scored on the same cells, by commas; none for none")] = ",".join(
-        BASELINES
-    ),
+    baselines: Annotated[
+        str, typer.Option(help=f"scored beside the model, by commas, or none; slow ones: {', '.join(PEERS)}")
+    ] = ",".join(BASELINES),
+    baseline_sensors: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="the slow baselines forecast N sensors only, evenly spaced")
+    ] = None,
     channel: Annotated[str | None, typer.Option(help="which column, where there are several, such as speed")] = None,
     mask_zeros: Annotated[bool, typer.Option("--mask-zeros", help="0 means no reading, in inputs and scores")] = False,
     valid_where: Annotated[
@@ -61,7 +75,8 @@ def backtest(  # noqa: PLR0913 (one argument per option)
     zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     out: Annotated[
-        Path | None, typer.Option(help=f"folder for {SCORES_FILE} and {FORECASTS_FILE}, made where missing")
+        Path | None,
+        typer.Option(help=f"folder for {SCORES_FILE}, {FORECASTS_FILE} and {REPORT_FILE}, made where missing"),
     ] = None,
     is_json: Annotated[bool, typer.Option("--json", help=f"print what {SCORES_FILE} holds, and nothing else")] = False,
 ) -> None:
@@ -78,19 +93,21 @@ def backtest(  # noqa: PLR0913 (one argument per option)
         horizon=horizon,
         test_start=test_start,
         baselines=check_names(names),
+        baseline_sensors=baseline_sensors,
         only_at_readings=only_at_readings,
         cadence_ns=duration_ns("--cadence", cadence),
         timezone=timezone(zone),
     )
     judged = candidate(model, device)
     with shown_progress("backtest", is_shown=not is_json) as bar:
-        document = run_backtest(plan, judged, out, Watcher(bar.expect, bar.advance))
+        document = run_backtest(plan, judged, out, Watcher(bar.expect, bar.advance, bar.advance_other))
     if is_json:
         typer.echo(to_json(document), nl=False)
         return
     console = Console()
     console.print(score_table(document))
     for remark in remarks(document):
-        console.print(remark, highlight=False)
+        console.print(Text(remark))
     if out is not None:
-        console.print(f"written: {out / SCORES_FILE}, {out / FORECASTS_FILE}", highlight=False)
+        written = ", ".join(str(out / name) for name in (REPORT_FILE, SCORES_FILE, FORECASTS_FILE))
+        console.print(Text(f"written: {written}"), soft_wrap=True)

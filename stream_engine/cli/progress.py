@@ -13,6 +13,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -26,6 +27,7 @@ class Bar:
     def __init__(self, progress: Progress, what: str) -> None:
         self._progress = progress
         self._task = progress.add_task(what, total=None)
+        self._others: dict[str, TaskID] = {}
 
     def expect(self, total: int) -> None:
         """How many there are to do."""
@@ -34,6 +36,12 @@ class Bar:
     def advance(self, num: int) -> None:
         """So many more are done."""
         self._progress.advance(self._task, num)
+
+    def advance_other(self, what: str, num: int) -> None:
+        """So many more are done of something else, whose line comes with its first."""
+        if what not in self._others:
+            self._others[what] = self._progress.add_task(what, total=None)
+        self._progress.advance(self._others[what], num)
 
 
 class _Rate(ProgressColumn):

@@ -60,7 +60,7 @@ def scored(file: str, choice: Choice, test_start: str, forecaster: Forecaster | 
     if forecaster is None:
         policy = RouterPolicy(cadence_ns=history.step_ns)
         forecaster = ReplayEngine(CountingModel(), history.sensors, HORIZON, policy, torch.device("cpu"))
-    replay_grid(history, origins, forecaster, GridBaselines(history, HORIZON, ("persistence",)), Listener(judge))
+    replay_grid(history, origins, forecaster, [GridBaselines(history, HORIZON, ("persistence",))], Listener(judge))
     return board
 
 

@@ -62,10 +62,10 @@ def test_a_perfect_forecaster_scores_0_at_every_lead(is_grid: bool) -> None:
     board = Scoreboard(HORIZON, NAMES, "seasonal_naive")
     if is_grid:
         origins = grid_origins(history.times_ns, STEP_NS, HORIZON, 310 * STEP_NS)
-        replay_grid(history, origins, Oracle(history), GridBaselines(history, HORIZON, NAMES), Listener(board.add))
+        replay_grid(history, origins, Oracle(history), [GridBaselines(history, HORIZON, NAMES)], Listener(board.add))
     else:
         single = arrivals(history)
-        baselines = ArrivalBaselines(single, HORIZON, NAMES)
+        baselines = [ArrivalBaselines(single, HORIZON, NAMES)]
         replay_arrivals(single, 310 * STEP_NS, Oracle(history), baselines, Listener(board.add))
     for score in (*board.result()["horizons"].values(), board.pooled):
         assert score["count"] > 0
@@ -81,7 +81,7 @@ def test_every_sensor_is_asked_at_every_row_and_every_reading_is_shown_once() ->
     oracle = Oracle(history)
     origins = grid_origins(history.times_ns, STEP_NS, HORIZON, 100 * STEP_NS)
     replay_grid(
-        history, origins, oracle, GridBaselines(history, HORIZON, NAMES), Listener(judged.append, num_rows.append)
+        history, origins, oracle, [GridBaselines(history, HORIZON, NAMES)], Listener(judged.append, num_rows.append)
     )
     rows, series = np.nonzero(~np.isnan(history.values))
     assert oracle.shown == list(zip(history.times_ns[rows].tolist(), series.tolist(), strict=True))
@@ -105,7 +105,7 @@ def test_a_forecast_is_judged_only_after_its_truths_were_shown() -> None:
         assert max(oracle.shown)[0] >= one.targets_ns[np.isfinite(one.truths)].max()
 
     origins = grid_origins(history.times_ns, STEP_NS, HORIZON, 10 * STEP_NS)
-    replay_grid(history, origins, oracle, GridBaselines(history, HORIZON, NAMES), Listener(judge))
+    replay_grid(history, origins, oracle, [GridBaselines(history, HORIZON, NAMES)], Listener(judge))
 
 
 def test_origins_whose_last_lead_lies_beyond_the_data_are_not_judged() -> None:
@@ -115,7 +115,7 @@ def test_origins_whose_last_lead_lies_beyond_the_data_are_not_judged() -> None:
         history,
         None,
         Oracle(grid()),
-        ArrivalBaselines(history, HORIZON, ()),
+        [ArrivalBaselines(history, HORIZON, ())],
         Listener(lambda one: origins.extend((one.origins_ns // STEP_NS).tolist())),
     )
     assert max(origins) == 399 - HORIZON
@@ -136,7 +136,7 @@ def test_the_truth_is_the_reading_nearest_to_the_target_within_half_a_cadence() 
             return []
 
     judged: list[Judged] = []
-    replay_arrivals(history, None, Fixed(), ArrivalBaselines(history, 3, ()), Listener(judged.append))
+    replay_arrivals(history, None, Fixed(), [ArrivalBaselines(history, 3, ())], Listener(judged.append))
     assert judged[0].truths[0].tolist() == [1.0, 2.0, 3.0]
     assert judged[0].truths[1].tolist() == pytest.approx([2.0, 3.0, 4.0])
     assert (judged[0].targets_ns[0] // 10**9).tolist() == [290, 640, 900]

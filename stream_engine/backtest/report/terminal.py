@@ -9,55 +9,66 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from stream_engine.backtest.report.wording import NONE, counted, number, p_value
+
 _LEADS = ("3", "6", "12")
-_POOLED = ("mae", "rmse", "mase", "wql", "coverage_80")
+_POOLED = ("mae", "wql", "coverage_80")
+_POOLED_ALONE = ("mae", "rmse", "mase", "wql", "coverage_80")
+"""Without a baseline there is room for more on 80 columns."""
 _TITLES = {"coverage_80": "in80%"}
 
 
 def score_table(document: Mapping[str, Any]) -> Table:
-    """One line a forecaster: MAE at some leads, then the scores pooled over all leads."""
+    """One line a forecaster: MAE at some leads, the scores pooled over all leads, and the model beside it.
+
+    `ratio` is the model's MAE over the baseline's on the cells where both have a forecast, `p` the Diebold-Mariano
+    test's.
+    """
     mean = document["mean"]
     table = Table(
         title=f"{document['model']} on {document['data']}",
-        caption=f"MAE at single leads, then leads 1 to {len(document['horizons'])} pooled: {mean['count']:,} cells",
+        caption=f"MAE at single leads, then leads 1 to {len(document['horizons'])} pooled: {mean['count']:,} cells"
+        + ("; ratio: model's MAE over the baseline's, same cells" if document["baselines"] else ""),
         box=SIMPLE_HEAD,
         padding=(0, 0, 0, 1),
         pad_edge=False,
     )
+    pooled = _POOLED if document["baselines"] else _POOLED_ALONE
     leads = [lead for lead in _LEADS if lead in document["horizons"]]
     table.add_column("forecaster", no_wrap=True)
     for lead in leads:
         table.add_column(f"@{lead}", justify="right", no_wrap=True)
-    for score in _POOLED:
+    for score in pooled:
         table.add_column(_TITLES.get(score, score.upper()), justify="right", no_wrap=True)
+    if document["baselines"]:
+        table.add_column("ratio", justify="right", no_wrap=True)
+        table.add_column("p", justify="right", no_wrap=True)
     lines = {str(document["model"]): document, **document["baselines"]}
     for name, scores in lines.items():
-        cells = [_text(scores["horizons"][lead]["mae"]) for lead in leads]
-        cells += [_text(scores["mean"][score]) for score in _POOLED]
+        cells = [number(scores["horizons"][lead]["mae"]) for lead in leads]
+        is_model = scores is document
+        cells += [number(scores["mean"][score]) if is_model or score != "coverage_80" else NONE for score in pooled]
+        if not is_model:
+            cells += [number(scores["mae_ratio"]["mean"]), p_value(scores["diebold_mariano"]["mean"]["p_value"])]
         table.add_row(name, *cells, style="bold" if scores is document else "")
     return table
 
 
 def remarks(document: Mapping[str, Any]) -> list[str]:
     """Sentences a reader of the table should know."""
-    found = []
+    found = [f"look at the data: {one}" for one in document["warnings"]]
     if not document["is_zero_shot"]:
         found.append(f"{document['model']} has learned from {document['data']}: this is not a zero-shot score")
     rate = document["readings_per_s"]
     found.append(
-        f"{document['num_readings']:,} readings of {document['num_sensors']:,} sensors"
+        f"{counted(document['num_readings'], 'reading')} of {counted(document['num_sensors'], 'sensor')}"
         + (f", {rate:,.0f} a second" if rate else "")
         + f"; {document['state_bytes_per_sensor']:,} bytes of state a sensor, {document['parameters']:,} parameters"
     )
     for name, scores in document["baselines"].items():
+        if "settings" in scores:
+            found.append(f"{name}: {scores['settings']}; {counted(scores['num_sensors'], 'sensor')}")
         missing = document["mean"]["count"] - scores["mean"]["count"]
         if missing > 0:
-            found.append(f"{name} has no forecast for {missing:,} of the cells")
+            found.append(f"{name} has no forecast for {missing:,} of the cells; the ratio leaves them out")
     return found
-
-
-def _text(value: float | None) -> str:
-    if value is None:
-        return "-"
-    size = abs(value)
-    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 1_000 else f"{value:,.0f}"
