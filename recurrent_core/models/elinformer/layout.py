@@ -46,8 +46,8 @@ NOTED_SIDES = 3
 LAYOUT_VERSION = 2
 
 
-def make_layout(config: ElinformerConfig) -> StateLayout:
-    """The row of the given config; its id changes with every shape here."""
+def make_layout(config: ElinformerConfig, num_candidates: int) -> StateLayout:
+    """The row of the given config and number of forecasts to choose from; its id changes with every shape here."""
     num_readouts = len(READOUTS)
     memories = calendar.NUM_MEMORIES
     return StateLayout(
@@ -84,6 +84,8 @@ def make_layout(config: ElinformerConfig) -> StateLayout:
             "mix_last": (NUM_KNOTS,),
             "mix_bias": (NUM_KNOTS,),
             "habits": (NUM_HABITS,),
+            "candidate_notes": (num_candidates, NUM_NOTES),
+            "candidate_errors": (num_candidates, NUM_KNOTS),
             "final_stamps": (NUM_LEADS,),
             "final_notes": (NOTED_SIDES, NUM_NOTES),
             "settled": (NUM_KNOTS,),

@@ -6,6 +6,7 @@ I know nothing of how either was computed.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from recurrent_core.config import ElinformerConfig
@@ -33,15 +34,16 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """Forecasts as they are to be sent, but for the intervals' offsets; lives for one call.
+    """Forecasts to choose from, and how the one that is sent lies about them; lives for one call.
 
     Attributes:
-        mean, middle: [batch, leads] relative to the anchor.
-        lower, upper: [batch, leads] distances of the outer quantiles, >= 0.
+        candidates: [batch, candidates, leads] medians relative to the anchor; the first is the mix.
+        lean: [batch, leads] the mean minus the median.
+        lower, upper: [batch, leads] distances of the outer quantiles from the median, >= 0.
     """
 
-    mean: Tensor
-    middle: Tensor
+    candidates: Tensor
+    lean: Tensor
     lower: Tensor
     upper: Tensor
 
@@ -53,7 +55,7 @@ Finish = Callable[[Made], Final]
 def finish_plain(made: Made) -> Final:
     """The mix as it is, its sides UNIT times the error expected."""
     side = UNIT * made.error
-    return Final(made.mix, made.mix, side, side)
+    return Final(made.mix[:, None], torch.zeros_like(side), side, side)
 
 
 def outlook(made: Made, drift: Tensor, mean: Tensor, quantiles: Tensor, config: ElinformerConfig) -> Outlook:

@@ -13,12 +13,16 @@ from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
 from recurrent_core.models.elinformer.layout import READOUTS, make_layout
 from recurrent_core.models.elinformer.made import Final, Made, finish_plain
+from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.models.elinformer.on_cpu import OnCpu
 from recurrent_core.models.elinformer.on_torch import OnTorch
 from recurrent_core.models.interface import Arrival, Outlook, Question, Runs, StreamingModel
 
 DEFAULT_PRIOR = (1.0, 2.0, 2.0, 2.0, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.5, 1.05, 1.3)
 """Errors expected of each read-out in a new slot, relative to persistence; see READOUTS."""
+
+PRIOR, NETWORK = "readout_prior", "network."
+"""Names of the artifact's tensors: the prior, and the beginning of the network's."""
 
 
 class Elinformer(StreamingModel):
@@ -32,26 +36,28 @@ class Elinformer(StreamingModel):
 
         Args:
             config: sizes and choices.
-            tensors: `readout_prior`, [readouts].
+            tensors: `readout_prior`, [readouts]; `network.*`, those of MixNet, where there is one.
             name, version: the artifact's.
         """
-        wanted = {"readout_prior": (len(READOUTS),)}
-        found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+        tensors = {key: tensor.float() for key, tensor in tensors.items()}
+        self.network = _network(tensors)
+        wanted = {PRIOR: (len(READOUTS),)}
+        found = {key: tuple(tensor.shape) for key, tensor in tensors.items() if not key.startswith(NETWORK)}
         if found != wanted:
             raise ConfigError(f"elinformer wants the tensors {wanted}, found {found}")
         self.config = config
-        self.tensors = {key: tensor.float() for key, tensor in tensors.items()}
-        self.layout = make_layout(config)
+        self.tensors = tensors
+        self.layout = make_layout(config, num_candidates=1 if self.network is None else 2)
         self._name, self._version = name, version
-        self._on_torch = OnTorch(config, has_network=False)
-        self._on_cpu = OnCpu(config, self.layout, has_network=False)
+        self._on_torch = OnTorch(config, has_network=self.network is not None)
+        self._on_cpu = OnCpu(config, self.layout, has_network=self.network is not None)
 
     @classmethod
     def untrained(
         cls, name: str = "default", version: str = "1", config: ElinformerConfig | None = None
     ) -> "Elinformer":
         """The model with nothing learnt: hand-set priors."""
-        return cls(config or ElinformerConfig(), {"readout_prior": torch.tensor(DEFAULT_PRIOR)}, name, version)
+        return cls(config or ElinformerConfig(), {PRIOR: torch.tensor(DEFAULT_PRIOR)}, name, version)
 
     @property
     def name(self) -> str:
@@ -77,6 +83,8 @@ class Elinformer(StreamingModel):
         return self.layout.zeros(num_slots)
 
     def prepare(self, device: torch.device) -> None:
+        if self.network is not None:
+            self.network.to(device)
         if device.type == "cpu":
             self._on_cpu.prepare(self.init_state(1))
 
@@ -120,14 +128,31 @@ class Elinformer(StreamingModel):
         }
 
     def _finish(self, made: Made) -> Final:
-        """The final forecasts: the mix as it is, until a network says better."""
-        return finish_plain(made)
+        """The final forecasts: the mix as the network has it, or as it is."""
+        return finish_plain(made) if self.network is None else self.network.finish(made)
 
     def _prior(self, state: Tensor) -> Tensor:
-        return self.tensors["readout_prior"].to(state.device)
+        return self.tensors[PRIOR].to(state.device)
 
     def _check(self, state: Tensor, horizon: int) -> None:
         """Refuse a foreign state or an impossible horizon, at the door."""
         self.layout.check(state)
         if not 1 <= horizon <= self.max_horizon:
             raise ConfigError(f"horizon is {horizon}, wanted 1 to {self.max_horizon}")
+
+
+def _network(tensors: dict[str, Tensor]) -> MixNet | None:
+    """The network among an artifact's tensors, if there is one.
+
+    Raises:
+        ConfigError: its tensors do not fit.
+    """
+    state = {key.removeprefix(NETWORK): tensor for key, tensor in tensors.items() if key.startswith(NETWORK)}
+    if not state:
+        return None
+    network = MixNet()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ConfigError(f"the network's tensors do not fit this version: {error}") from error
+    return network.eval().requires_grad_(False)

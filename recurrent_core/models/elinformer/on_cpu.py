@@ -104,4 +104,4 @@ def _made(mix: Float64s, error: Float64s, seen: Float64s, features: NDArray[np.f
 
 
 def _sides(final: Final) -> tuple[Float64s, ...]:
-    return tuple(side.double().numpy() for side in (final.mean, final.middle, final.lower, final.upper))
+    return tuple(side.double().numpy() for side in (final.candidates, final.lean, final.lower, final.upper))

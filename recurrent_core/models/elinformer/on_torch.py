@@ -13,7 +13,7 @@ from recurrent_core.models.elinformer.features import features
 from recurrent_core.models.elinformer.fold import MOST_TICKS, Parts, fold
 from recurrent_core.models.elinformer.forecast import Forecast, Origin, forecast, leads_of, note
 from recurrent_core.models.elinformer.made import Finish, Made, outlook
-from recurrent_core.models.elinformer.settle import learn, note_final, spread
+from recurrent_core.models.elinformer.settle import choose, learn, note_final, spread
 from recurrent_core.models.interface import Arrival, Outlook, Question
 
 
@@ -33,8 +33,10 @@ class OnTorch:
         note(parts, said)
         final = finish(made)
         learn(parts, arrival.value)
-        note_final(parts, final)
-        mean, quantiles = spread(parts, final, leads_of(None, said.mix.shape[1], said.mix.device))
+        leads = leads_of(None, said.mix.shape[1], said.mix.device)
+        middle = choose(parts, final, leads)
+        note_final(parts, final, middle)
+        mean, quantiles = spread(parts, final, middle, leads)
         return outlook(made, parts["drift"], mean[:, :horizon], quantiles[..., :horizon], self._config)
 
     def ask(self, question: Question, parts: Parts, horizon: int, prior: Tensor, finish: Finish) -> Outlook:
@@ -47,7 +49,8 @@ class OnTorch:
         origin = Origin(at, last, scale, gap)
         said = forecast(parts, origin, horizon, prior, config)
         made = self._made(parts, origin, said)
-        mean, quantiles = spread(parts, finish(made), leads_of(gap, said.mix.shape[1], said.mix.device))
+        final, leads = finish(made), leads_of(gap, said.mix.shape[1], said.mix.device)
+        mean, quantiles = spread(parts, final, choose(parts, final, leads), leads)
         return outlook(made, parts["drift"], mean[:, :horizon], quantiles[..., :horizon], config)
 
     def _made(self, parts: Parts, origin: Origin, said: Forecast) -> Made:

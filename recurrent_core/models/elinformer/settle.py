@@ -11,6 +11,10 @@ from recurrent_core.models.elinformer.fold import Parts, arrived_origins, note_p
 from recurrent_core.models.elinformer.layout import NOTED_SIDES, NUM_LEADS
 from recurrent_core.models.elinformer.made import Final
 
+CHOICE_POWER = 4
+"""Weights of the candidates are proportional to their recent errors ** -CHOICE_POWER."""
+CHOICE_RATE = 0.05
+"""Floor of the rate of the candidates' running errors: a short memory."""
 DRIFT_FAST, DRIFT_SLOW = 0.1, 0.005
 """Rates of the short and the long running error at lead 1."""
 
@@ -18,10 +22,16 @@ DRIFT_FAST, DRIFT_SLOW = 0.1, 0.005
 def learn(parts: Parts, value: Tensor) -> None:
     """The truth for the origins that lie a knot back has arrived; value: [batch] float64, the reading."""
     origins, _, is_arrived = arrived_origins(parts["tick"], parts["final_stamps"])
-    noted = parts["final_notes"].gather(2, note_places(origins)[:, None].expand(-1, NOTED_SIDES, -1))
-    error = scaling.relative(value, parts["anchor"])[:, None] - noted[:, 0]
+    places = note_places(origins)[:, None]
+    truth = scaling.relative(value, parts["anchor"])[:, None]
     settled = parts["settled"]
     settled.add_(is_arrived).clamp_(max=1e4)
+    candidates = parts["candidate_notes"]
+    errors = (truth[:, None] - candidates.gather(2, places.expand(-1, candidates.shape[1], -1))).abs()
+    learnt = mixing.learn_errors(parts["candidate_errors"], settled, errors, is_arrived, CHOICE_RATE)
+    parts["candidate_errors"].copy_(learnt)
+    noted = parts["final_notes"].gather(2, places.expand(-1, NOTED_SIDES, -1))
+    error = truth - noted[:, 0]
     parts["offsets"].copy_(intervals.learn_offsets(parts["offsets"], settled, error, noted[:, 1:], is_arrived))
     first_rate = 1.0 / settled[:, 0].clamp(min=1.0)
     for place, floor in enumerate((DRIFT_FAST, DRIFT_SLOW)):
@@ -29,26 +39,35 @@ def learn(parts: Parts, value: Tensor) -> None:
         parts["drift"][:, place].lerp_(error[:, 0].abs(), rate)
 
 
-def note_final(parts: Parts, made: Final) -> None:
+def choose(parts: Parts, made: Final, leads: Tensor) -> Tensor:
+    """The candidates blended by their recent errors, [batch, leads]; leads: [1 or batch, leads] since the last reading."""
+    shares = mixing.weights(parts["candidate_errors"] + 1e-30, CHOICE_POWER)
+    return (mixing.at_leads(shares, leads) * made.candidates).sum(dim=1)
+
+
+def note_final(parts: Parts, made: Final, middle: Tensor) -> None:
     """Note forecasts at the knots for the day their truths arrive; changes parts in place."""
-    knots = mixing.knot_leads(made.middle.device)
+    knots = mixing.knot_leads(middle.device)
     tick = parts["tick"]
     rows = torch.arange(len(tick), device=tick.device)
     parts["final_stamps"][rows, torch.remainder(tick, NUM_LEADS).long()] = tick
-    said = torch.stack([made.middle[:, knots - 1], made.lower[:, knots - 1], made.upper[:, knots - 1]], dim=1)
-    places = note_places(tick[:, None].expand(-1, len(knots)))
-    parts["final_notes"].scatter_(2, places[:, None].expand(-1, NOTED_SIDES, -1), said)
+    places = note_places(tick[:, None].expand(-1, len(knots)))[:, None]
+    said = torch.stack([middle[:, knots - 1], made.lower[:, knots - 1], made.upper[:, knots - 1]], dim=1)
+    parts["final_notes"].scatter_(2, places.expand(-1, NOTED_SIDES, -1), said.float())
+    candidates = made.candidates[..., knots - 1].float()
+    parts["candidate_notes"].scatter_(2, places.expand(-1, candidates.shape[1], -1), candidates)
 
 
-def spread(parts: Parts, made: Final, leads: Tensor) -> tuple[Tensor, Tensor]:
+def spread(parts: Parts, made: Final, middle: Tensor, leads: Tensor) -> tuple[Tensor, Tensor]:
     """Forecasts in the unit of the values, their sides widened as the offsets have it.
 
     Args:
-        leads: [1 or batch, leads] int64, counted from the last reading.
+        middle: [batch, leads], as chosen; leads: [1 or batch, leads] int64, counted from the last reading.
     Returns:
         mean [batch, leads] and quantiles [batch, 3, leads], float64.
     """
     sides = torch.stack([made.lower, made.upper], dim=1) * mixing.at_leads(parts["offsets"], leads).exp()
-    anchor, sides = scaling.join_anchor(parts["anchor"])[:, None], sides.double()
-    middle = anchor + made.middle.double()
-    return anchor + made.mean.double(), torch.stack([middle - sides[:, 0], middle, middle + sides[:, 1]], dim=1)
+    median = scaling.join_anchor(parts["anchor"])[:, None] + middle.double()
+    sides = sides.double()
+    quantiles = torch.stack([median - sides[:, 0], median, median + sides[:, 1]], dim=1)
+    return median + made.lean.double(), quantiles

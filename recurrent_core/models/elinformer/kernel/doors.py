@@ -12,8 +12,8 @@ from recurrent_core.models.elinformer.kernel.compiling import door
 from recurrent_core.models.elinformer.kernel.features import write_features
 from recurrent_core.models.elinformer.kernel.fold import fold, relative, scale_of
 from recurrent_core.models.elinformer.kernel.forecast import forecast, make_work, note
-from recurrent_core.models.elinformer.kernel.places import gap_ticks, passed_ticks
-from recurrent_core.models.elinformer.kernel.settle import learn_settled, note_final, spread
+from recurrent_core.models.elinformer.kernel.places import NUM_KNOTS, gap_ticks, passed_ticks
+from recurrent_core.models.elinformer.kernel.settle import choose, learn_settled, note_final, spread, weigh_candidates
 
 
 @door
@@ -42,23 +42,26 @@ def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features
 
 
 @door
-def settle(slab, order, slots, values, p, seen, centre, middle, lower, upper, drift, mean, quantiles):
-    """Learn from the truths that arrived what the final forecasts missed, then note and spread the new ones.
+def settle(slab, order, slots, values, p, seen, candidates, lean, lower, upper, drift, mean, quantiles):
+    """Learn from the truths that arrived what the final forecasts missed, then choose, note and spread the new ones.
 
     Args:
         slab, order, slots: as in `advance`. values: [n]. seen: [n, 3], as `advance` left it.
-        centre, middle, lower, upper: [n, leads >= NUM_LEADS], the final forecasts' mean and median relative to the
-            anchor, and their sides.
+        candidates: [n, candidates, leads >= NUM_LEADS]; lean, lower, upper: [n, leads]; see made.Final.
         drift: [n, 2] float64, written: short and long running error.
         mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.
     """
+    num_candidates = candidates.shape[1]
+    middle, shares = np.empty(candidates.shape[2]), np.empty((num_candidates, NUM_KNOTS))
     for i in order:
         row = slab[slots[i]]
         tick = int(seen[i, 1])
-        learn_settled(row, p, relative(row, p, values[i]), tick)
-        note_final(row, p, tick, middle[i], lower[i], upper[i])
+        learn_settled(row, p, relative(row, p, values[i]), tick, num_candidates)
+        weigh_candidates(row, p, shares)
+        choose(shares, 0, candidates[i], middle)
+        note_final(row, p, tick, candidates[i], middle, lower[i], upper[i])
         drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
-        spread(row, p, 0, centre[i], middle[i], lower[i], upper[i], mean[i], quantiles[i])
+        spread(row, p, 0, middle, lean[i], lower[i], upper[i], mean[i], quantiles[i])
 
 
 @door
@@ -84,10 +87,13 @@ def ask(slab, columns, p, k, prior, mix, error, seen, features):
 
 
 @door
-def spread_asked(slab, columns, p, centre, middle, lower, upper, drift, mean, quantiles):
-    """Spread final forecasts that were asked for; arguments as in `ask` and `settle`."""
+def spread_asked(slab, columns, p, candidates, lean, lower, upper, drift, mean, quantiles):
+    """Choose and spread final forecasts that were asked for; arguments as in `ask` and `settle`."""
+    middle, shares = np.empty(candidates.shape[2]), np.empty((candidates.shape[1], NUM_KNOTS))
     for i in range(len(slab)):
         row = slab[i]
         passed = passed_ticks(gap_ticks(columns[0, i], columns[1, i]))
+        weigh_candidates(row, p, shares)
+        choose(shares, passed, candidates[i], middle)
         drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
-        spread(row, p, passed, centre[i], middle[i], lower[i], upper[i], mean[i], quantiles[i])
+        spread(row, p, passed, middle, lean[i], lower[i], upper[i], mean[i], quantiles[i])

@@ -61,6 +61,8 @@ class Places(NamedTuple):
     mix_last: int
     mix_bias: int
     habits: int
+    candidate_notes: int
+    candidate_errors: int
     final_stamps: int
     final_notes: int
     settled: int

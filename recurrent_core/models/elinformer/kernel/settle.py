@@ -11,12 +11,12 @@ from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.fold import anchor_of
 from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, at_lead, clip
 from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES
-from recurrent_core.models.elinformer.settle import DRIFT_FAST, DRIFT_SLOW
+from recurrent_core.models.elinformer.settle import CHOICE_POWER, CHOICE_RATE, DRIFT_FAST, DRIFT_SLOW
 
 
 @compiled
-def learn_settled(row, p, value, tick):
-    """The truth for the origins that lie a knot back has arrived: offsets of the interval, drift."""
+def learn_settled(row, p, value, tick, num_candidates):
+    """The truth for the origins that lie a knot back has arrived: errors of the candidates, offsets, drift."""
     for knot in range(NUM_KNOTS):
         lead = KNOT[knot]
         origin = (tick - lead) % int(TICK_TURN)
@@ -24,7 +24,12 @@ def learn_settled(row, p, value, tick):
             continue
         count = min(np.float64(row[p.settled + knot]) + 1.0, 1e4)
         row[p.settled + knot] = count
-        noted = p.final_notes + NOTE_START[knot] + origin % lead
+        note = NOTE_START[knot] + origin % lead
+        for c in range(num_candidates):
+            size = abs(value - np.float64(row[p.candidate_notes + c * NUM_NOTES + note]))
+            place = p.candidate_errors + c * NUM_KNOTS + knot
+            row[place] += max(1.0 / count, CHOICE_RATE) * (size - row[place])
+        noted = p.final_notes + note
         error = value - np.float64(row[noted])
         gain = max(FIRST_GAIN / (count + 20.0), LEAST_GAIN)
         for side in range(2):
@@ -38,31 +43,60 @@ def learn_settled(row, p, value, tick):
 
 
 @compiled
-def note_final(row, p, tick, middle, lower, upper):
-    """Note a final forecast at the knots; middle relative to the anchor, lower and upper distances, all [leads]."""
-    row[p.final_stamps + tick % NUM_LEADS] = tick
+def weigh_candidates(row, p, shares):
+    """Weights of the candidates at the knots, proportional to error ** -CHOICE_POWER; shares: [candidates, knots]."""
+    num = len(shares)
     for knot in range(NUM_KNOTS):
-        lead = KNOT[knot]
-        place = p.final_notes + NOTE_START[knot] + tick % lead
-        row[place] = middle[lead - 1]
-        row[place + NUM_NOTES] = lower[lead - 1]
-        row[place + 2 * NUM_NOTES] = upper[lead - 1]
+        least = np.inf
+        for c in range(num):
+            least = min(least, np.float64(row[p.candidate_errors + c * NUM_KNOTS + knot]))
+        total = 0.0
+        for c in range(num):
+            error = np.float64(row[p.candidate_errors + c * NUM_KNOTS + knot])
+            shares[c, knot] = ((least + 1e-30) / (error + 1e-30)) ** CHOICE_POWER
+            total += shares[c, knot]
+        for c in range(num):
+            shares[c, knot] /= total
 
 
 @compiled
-def spread(row, p, passed, centre, middle, lower, upper, mean, quantiles):
+def choose(shares, passed, candidates, middle):
+    """Blend the candidates, [candidates, leads], into middle, [leads]; passed: ticks from the last reading."""
+    for place in range(len(middle)):
+        total = 0.0
+        for c in range(len(shares)):
+            total += at_lead(shares[c], passed + place + 1) * candidates[c, place]
+        middle[place] = total
+
+
+@compiled
+def note_final(row, p, tick, candidates, middle, lower, upper):
+    """Note final forecasts at the knots; medians relative to the anchor, lower and upper distances, all [leads]."""
+    row[p.final_stamps + tick % NUM_LEADS] = tick
+    for knot in range(NUM_KNOTS):
+        lead = KNOT[knot]
+        note = NOTE_START[knot] + tick % lead
+        for c in range(len(candidates)):
+            row[p.candidate_notes + c * NUM_NOTES + note] = candidates[c, lead - 1]
+        row[p.final_notes + note] = middle[lead - 1]
+        row[p.final_notes + note + NUM_NOTES] = lower[lead - 1]
+        row[p.final_notes + note + 2 * NUM_NOTES] = upper[lead - 1]
+
+
+@compiled
+def spread(row, p, passed, middle, lean, lower, upper, mean, quantiles):
     """The final forecast in the unit of the values, its sides widened as the offsets have it.
 
     Args:
         passed: ticks from the last reading to the origin.
-        centre, middle: [leads] mean and median relative to the anchor; lower, upper: [leads] the sides.
+        middle: [leads] median relative to the anchor; lean: [leads] mean minus median; lower, upper: [leads] the sides.
         mean: [leads], quantiles: [3, leads], written.
     """
     anchor = anchor_of(row, p)
     for place in range(len(mean)):
         below = at_lead(row[p.offsets : p.offsets + NUM_KNOTS], passed + place + 1)
         above = at_lead(row[p.offsets + NUM_KNOTS : p.offsets + 2 * NUM_KNOTS], passed + place + 1)
-        mean[place] = anchor + centre[place]
         quantiles[1, place] = anchor + middle[place]
+        mean[place] = quantiles[1, place] + lean[place]
         quantiles[0, place] = quantiles[1, place] - lower[place] * np.exp(below)
         quantiles[2, place] = quantiles[1, place] + upper[place] * np.exp(above)

@@ -1,0 +1,90 @@
+"""A small network that shifts and spreads the mix, fed with the slot's features; at its birth it is the mix itself.
+
+I know nothing of states or slots. It works at the KNOTS, and what it says is read between them on straight lines. All
+that it says is in units of the mean |error| expected of the mix, so it serves series of any unit.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recurrent_core import mixing
+from recurrent_core.intervals import UNIT
+from recurrent_core.models.elinformer.features import NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.layout import NUM_KNOTS, READOUTS
+from recurrent_core.models.elinformer.made import Final, Made
+
+HIDDEN, CONTEXT, LEAD, HEAD = 64, 32, 8, 40
+NUM_READOUTS = len(READOUTS)
+NUM_SAID = NUM_READOUTS + 4
+"""Of a knot: logits of the read-outs, shift of the median, logs of the two sides, shift of the mean."""
+POWER = 10.0
+"""Weights are proportional to error ** -POWER before the network says otherwise."""
+MOST_SHIFT = 5.0
+CHUNK = 8192
+
+
+class MixNet(nn.Module):
+    """Features of an origin -> shift, sides and mean at the knots, in units of the mix's expected error."""
+
+    shift: Tensor
+    spread: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(NUM_CONTEXT))
+        self.register_buffer("spread", torch.ones(NUM_CONTEXT))
+        self.context = nn.Sequential(nn.Linear(NUM_CONTEXT, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, CONTEXT), nn.SiLU())
+        self.leads = nn.Parameter(0.1 * torch.randn(NUM_KNOTS, LEAD))
+        self.from_context = nn.Linear(CONTEXT, HEAD)
+        self.from_knot = nn.Linear(2 * NUM_READOUTS + LEAD, HEAD, bias=False)
+        self.inner = nn.Linear(HEAD, HEAD)
+        self.last = nn.Linear(HEAD, NUM_SAID)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def standardise(self, features: Tensor) -> None:
+        """Set the shift and spread of the context from a sample of features, [n, NUM_FEATURES]."""
+        context = self._squash(features)
+        self.shift.copy_(context.mean(dim=0))
+        self.spread.copy_(context.std(dim=0).clamp(min=1e-3))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the mix should be corrected by.
+
+        Args:
+            features: [n, NUM_FEATURES].
+        Returns:
+            shift of the median [n, knots], sides [n, 2, knots] > 0, shift of the mean from the median [n, knots].
+        """
+        num = len(features)
+        apart = features[:, NUM_CONTEXT : NUM_CONTEXT + NUM_GRID].view(num, NUM_READOUTS, NUM_KNOTS).mT
+        ratios = features[:, NUM_CONTEXT + NUM_GRID :].view(num, NUM_READOUTS, NUM_KNOTS).mT
+        context = self.context((self._squash(features) - self.shift) / self.spread)
+        knots = torch.cat([apart.asinh(), ratios, self.leads.expand(num, -1, -1)], dim=2)
+        hidden = functional.silu(self.from_knot(knots) + self.from_context(context)[:, None])
+        said = self.last(functional.silu(self.inner(hidden)))
+        shares = torch.softmax(-POWER * ratios + 4.0 * said[..., :NUM_READOUTS], dim=2)
+        shift, mean = said[..., NUM_READOUTS], said[..., NUM_READOUTS + 3]
+        shift = ((shares * apart).sum(dim=2) + shift).clamp(-MOST_SHIFT, MOST_SHIFT)
+        sides = UNIT * said[..., NUM_READOUTS + 1 : NUM_READOUTS + 3].clamp(-3.0, 3.0).exp()
+        return shift, sides.mT, mean.clamp(-MOST_SHIFT, MOST_SHIFT)
+
+    @staticmethod
+    def _squash(features: Tensor) -> Tensor:
+        """The context, its lengths squashed."""
+        return torch.cat([features[:, :NUM_LENGTHS].asinh(), features[:, NUM_LENGTHS:NUM_CONTEXT]], dim=1)
+
+    @torch.inference_mode()
+    def finish(self, made: Made) -> Final:
+        """The mix and what the network makes of it, to choose from."""
+        cuts = zip(*(torch.split(column, CHUNK) for column in (made.features, made.mix, made.error)), strict=True)
+        finals = [self._finish(*cut) for cut in cuts]
+        return Final(*(torch.cat(columns) for columns in zip(*finals, strict=True)))
+
+    def _finish(self, features: Tensor, mix: Tensor, error: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        leads = torch.arange(1, mix.shape[1] + 1, device=mix.device)[None]
+        shift, sides, lean = self.forward(features)
+        said = torch.cat([shift[:, None], sides, lean[:, None]], dim=1)
+        shift, lower, upper, lean = (mixing.at_leads(said, leads) * error[:, None]).unbind(dim=1)
+        return torch.stack([mix, mix + shift], dim=1), lean, lower, upper
