@@ -8,16 +8,19 @@ from torch import Tensor
 
 from recurrent_core import calendar, mixing
 from recurrent_core.models.elinformer.fold import TICK_TURN, Parts
-from recurrent_core.models.elinformer.forecast import Forecast, Origin
+from recurrent_core.models.elinformer.forecast import PROFILE_LAGS, Forecast, Origin
 from recurrent_core.models.elinformer.layout import NUM_KNOTS, NUM_LEADS, READOUTS
 
 LAGS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16)
 NUM_PAST = NUM_LEADS - 1
 """Residuals of the ticks before the origin."""
-NUM_LENGTHS = len(LAGS) + 6 + calendar.NUM_MEMORIES + NUM_PAST + 2 * NUM_KNOTS + NUM_LEADS
-"""Features that are lengths: of the lags, of the ring and the running means, of residuals, of errors, of the mix."""
+NUM_LENGTHS = len(LAGS) + 6 + calendar.NUM_MEMORIES + NUM_PAST + 2 * NUM_KNOTS + len(PROFILE_LAGS) + 2 * NUM_LEADS
+"""Features that are lengths: of the lags, of the ring and the running means, of residuals, of errors, of the profile
+before and ahead, of the mix."""
 NUM_OTHERS = NUM_KNOTS + 12
 """Features that are none: logs of expected errors, and what stands in `_others`."""
+DAY_SINE = NUM_LENGTHS + NUM_KNOTS + 8
+"""Place of the time of day's sine; its cosine follows."""
 NUM_CONTEXT = NUM_LENGTHS + NUM_OTHERS
 NUM_GRID = len(READOUTS) * NUM_KNOTS
 NUM_FEATURES = NUM_CONTEXT + 2 * NUM_GRID
@@ -36,7 +39,7 @@ def features(parts: Parts, origin: Origin, said: Forecast) -> Tensor:
     mix = said.mix[:, :NUM_LEADS] - newest
     error = said.error[:, knots - 1].clamp(min=1e-30)
     past, is_noted = _past(parts)
-    lengths = torch.cat([_lengths(parts, newest, past), mix], dim=1) / scale
+    lengths = torch.cat([_lengths(parts, newest, past), said.profile, mix], dim=1) / scale
     logs = (error / scale).log().clamp(-MOST_LOG, MOST_LOG)
     apart = (said.outs[..., knots - 1] - mix[:, None, knots - 1]) / error[:, None]
     ratios = (said.errors / error[:, None]).clamp(min=1e-30).log()

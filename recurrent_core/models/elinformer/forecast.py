@@ -18,6 +18,8 @@ from recurrent_core.ops.entropy_equality.step import read_affine, read_ridge, re
 BY_CLASS = 2
 FIRST_PAIR = 10
 """Readings before the first key: by then the scale no longer rests on a guess."""
+PROFILE_LAGS = (1, 2, 3, 5, 7, 9, 11)
+"""Ticks before the last reading at which a network is shown the class of day's profile."""
 FAR_POWER = 0.3
 """Errors grow by this power of the lead beyond the learnt leads."""
 NOT_OF_THE_CALENDAR = (0, 11, 12)
@@ -32,6 +34,8 @@ class Forecast:
         mix: [batch, leads] the point forecast.
         error: [batch, leads] mean |error| expected of it.
         outs: [batch, readouts, leads] minus the last reading; errors: [batch, readouts, knots] expected of them.
+        profile: [batch, lags + NUM_LEADS] the class of day's, at PROFILE_LAGS before the last reading and at the target
+            times, minus the last reading.
         key: [batch, D_KEY] the features at the last reading.
         ridge, affine: [batch, NUM_LEADS] the moments' read-outs, leads counted from the last reading.
         scale: [batch].
@@ -41,6 +45,7 @@ class Forecast:
     error: Tensor
     outs: Tensor
     errors: Tensor
+    profile: Tensor
     key: Tensor
     ridge: Tensor
     affine: Tensor
@@ -75,20 +80,24 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     num_leads = max(horizon, NUM_LEADS)
     lead = torch.arange(1, num_leads + 1, dtype=torch.float32, device=device)[None]
     leads = leads_of(origin.gap, num_leads, device)
-    moments_of = lead
+    lag = -torch.tensor(PROFILE_LAGS, dtype=torch.float32, device=device)[None]
+    moments_of = torch.cat([lag, lead], dim=1)
     if origin.gap is not None:
-        moments_of = torch.cat([lead[:, :NUM_LEADS] - origin.gap, lead.expand(len(origin.gap), -1)], dim=1)
+        since = torch.cat([lag, lead[:, :NUM_LEADS]], dim=1) - origin.gap
+        moments_of = torch.cat([since, lead.expand(len(origin.gap), -1)], dim=1)
     where = calendar.places(origin.clock, moments_of, config.day_cells, config.week_cells)
     memories, is_known = calendar.read(parts["day"], parts["week"], parts["level"], where)
     scale = origin.scale
     newest = parts["ring"][:, :1]
     residuals = parts["residuals"]
-    ahead = memories[:, :, :NUM_LEADS] - newest[..., None]
+    before = memories[:, BY_CLASS, : len(PROFILE_LAGS)] - newest
+    ahead = memories[:, :, len(PROFILE_LAGS) : len(PROFILE_LAGS) + NUM_LEADS] - newest[..., None]
     key = _key(parts, ahead, residuals, origin.last_second / origin.clock.day_period_s, scale)
     increments = _read_moments(parts, key, config) * scale[:, None, None]
     ridge, affine = (newest[:, None] + increments).unbind(dim=1)
 
     far = memories[:, :, -num_leads:] - newest[..., None]
+    profile = torch.cat([before, far[:, BY_CLASS, :NUM_LEADS]], dim=1)
     b = mixing.at_leads(mixing.decay(parts["residual_cross"], parts["residual_square"]), leads)
     is_far = origin.gap is not None or num_leads > NUM_LEADS
     if is_far:
@@ -103,7 +112,7 @@ def forecast(parts: Parts, origin: Origin, horizon: int, prior: Tensor, config: 
     error = mixing.at_leads(expected[:, None], leads)[:, 0]
     if is_far:
         error = error * (leads / NUM_LEADS).clamp(min=1.0).pow(FAR_POWER)
-    return Forecast(mix, error, outs, errors, key, ridge, affine, scale)
+    return Forecast(mix, error, outs, errors, profile, key, ridge, affine, scale)
 
 
 def leads_of(gap: Tensor | None, num_leads: int, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from recurrent_core import mixing
 from recurrent_core.intervals import UNIT
-from recurrent_core.models.elinformer.features import NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.features import DAY_SINE, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
 from recurrent_core.models.elinformer.layout import NUM_KNOTS, READOUTS
 from recurrent_core.models.elinformer.made import Final, Made
 
@@ -20,6 +20,9 @@ NUM_SAID = NUM_READOUTS + 4
 """Of a knot: logits of the read-outs, shift of the median, logs of the two sides, shift of the mean."""
 POWER = 10.0
 """Weights are proportional to error ** -POWER before the network says otherwise."""
+HARMONICS = 6
+"""Of the time of day."""
+NUM_INPUTS = NUM_CONTEXT + 2 * (HARMONICS - 1)
 MOST_SHIFT = 5.0
 CHUNK = 8192
 
@@ -32,9 +35,9 @@ class MixNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("shift", torch.zeros(NUM_CONTEXT))
-        self.register_buffer("spread", torch.ones(NUM_CONTEXT))
-        self.context = nn.Sequential(nn.Linear(NUM_CONTEXT, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, CONTEXT), nn.SiLU())
+        self.register_buffer("shift", torch.zeros(NUM_INPUTS))
+        self.register_buffer("spread", torch.ones(NUM_INPUTS))
+        self.context = nn.Sequential(nn.Linear(NUM_INPUTS, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, CONTEXT), nn.SiLU())
         self.leads = nn.Parameter(0.1 * torch.randn(NUM_KNOTS, LEAD))
         self.from_context = nn.Linear(CONTEXT, HEAD)
         self.from_knot = nn.Linear(2 * NUM_READOUTS + LEAD, HEAD, bias=False)
@@ -72,8 +75,11 @@ class MixNet(nn.Module):
 
     @staticmethod
     def _squash(features: Tensor) -> Tensor:
-        """The context, its lengths squashed."""
-        return torch.cat([features[:, :NUM_LENGTHS].asinh(), features[:, NUM_LENGTHS:NUM_CONTEXT]], dim=1)
+        """The context, its lengths squashed, and harmonics of the time of day, [n, NUM_INPUTS]."""
+        angle = torch.atan2(features[:, DAY_SINE], features[:, DAY_SINE + 1])[:, None]
+        turns = angle * torch.arange(2, HARMONICS + 1, device=angle.device)
+        plain = features[:, NUM_LENGTHS:NUM_CONTEXT]
+        return torch.cat([features[:, :NUM_LENGTHS].asinh(), plain, turns.sin(), turns.cos()], dim=1)
 
     @torch.inference_mode()
     def finish(self, made: Made) -> Final:

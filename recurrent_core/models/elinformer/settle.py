@@ -40,7 +40,7 @@ def learn(parts: Parts, value: Tensor) -> None:
 
 
 def choose(parts: Parts, made: Final, leads: Tensor) -> Tensor:
-    """The candidates blended by their recent errors, [batch, leads]; leads: [1 or batch, leads] since the last reading."""
+    """The candidates blended by their recent errors, [batch, leads]; leads: [1 or batch, leads], since the reading."""
     shares = mixing.weights(parts["candidate_errors"] + 1e-30, CHOICE_POWER)
     return (mixing.at_leads(shares, leads) * made.candidates).sum(dim=1)
 

@@ -18,16 +18,19 @@ from recurrent_core.models.elinformer.features import (
     SHAPE_MEMORY,
 )
 from recurrent_core.models.elinformer.fold import TICK_TURN
+from recurrent_core.models.elinformer.forecast import PROFILE_LAGS
+from recurrent_core.models.elinformer.kernel.calendar import read_memories
 from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.places import KNOT, NUM_KNOTS, NUM_READOUTS, clip, turn
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 
 LAG = np.array(LAGS)
+PROFILE_LAG = np.array(PROFILE_LAGS)
 
 
 @compiled
-def _lengths(row, p, mix, out):
-    """Lags, extremes and means of the ring, running means, residuals now and before, errors of the mix, the mix.
+def _lengths(row, p, at, last_second, work, mix, out):
+    """Lags, extremes and means of the ring, running means, residuals, errors of the mix, the profile, the mix.
 
     Returns:
         share of the ticks before the origin that had a reading.
@@ -61,8 +64,13 @@ def _lengths(row, p, mix, out):
         for knot in range(NUM_KNOTS):
             out[place] = row[part + knot]
             place += 1
+    for lag in PROFILE_LAG:
+        read_memories(row, p, at, last_second - lag * at.cadence_s, work.memory)
+        out[place] = work.memory[SHAPE_MEMORY] - newest
+        place += 1
     for lead in range(NUM_LEADS):
-        out[place] = mix[lead] - newest
+        out[place] = work.far[SHAPE_MEMORY, lead]
+        out[place + NUM_LEADS] = mix[lead] - newest
         place += 1
     return share
 
@@ -86,7 +94,7 @@ def _others(row, p, at, second, last_second, gap, out):
 @compiled
 def write_features(row, p, at, second, last_second, gap, scale, work, mix, error, out):
     """Write the features of a row that has just forecast into out, [NUM_FEATURES] float32."""
-    share = _lengths(row, p, mix, out)
+    share = _lengths(row, p, at, last_second, work, mix, out)
     for i in range(NUM_LENGTHS):
         out[i] = clip(out[i] / scale, MOST_SCALES)
     others = out[NUM_LENGTHS + NUM_KNOTS :]
