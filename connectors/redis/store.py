@@ -8,6 +8,7 @@ set before it is written, and removed at the next acquire. I know nothing of wha
 import contextlib
 import functools
 import secrets
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -59,6 +60,7 @@ class RedisStore(StateStore):
     def open(self, timeout_s: float) -> None:
         """Connect; a server that still loads its data is waited for."""
         settings = self._settings
+        settings.check_files()
         patient = Retry((ServerUnavailableError,))
         probe = self._connected(max(0.1, timeout_s))
         try:
@@ -227,18 +229,31 @@ class RedisStore(StateStore):
 
     def _translated(self, error: faults.RedisError) -> ConnectorError:
         where = self._settings.address
+        if isinstance(error, faults.NoPermissionError):
+            return ConnectorConfigError(f"{where} refused us ({_first_words(error)}); mend this user's ACL")
         if isinstance(error, _REFUSALS):
             return ConnectorConfigError(
                 f"{where} refused us ({type(error).__name__}); check user and password in the URL and the user's ACL"
             )
+        if _is_of_certificate(error):
+            return ConnectorConfigError(
+                f"{where}: its certificate is not signed by an authority that is trusted here, or names another host; "
+                "check ssl_ca_certs in the URL"
+            )
         for fault, what, way_out in _WAYS_OUT:
             if isinstance(error, fault):
-                return ServerUnavailableError(f"the store {where} {what}; {way_out}")
+                return ServerUnavailableError(f"the store {where} {what}; {way_out}{self._other_scheme(error)}")
         if "DB index is out of range" in str(error):
             return ConnectorConfigError(f"{where}: this server has fewer databases; name one it has, such as /0")
         if "OOM" in str(error):
             return ServerUnavailableError(f"the store {where} {_WAYS_OUT[2][1]}; {_WAYS_OUT[2][2]}")
         return ServerUnavailableError(f"the store {where} answered {_first_words(error)!r}; look at its log")
+
+    def _other_scheme(self, error: faults.RedisError) -> str:
+        """What else a server that cannot be understood may be: one of the other kind."""
+        if not isinstance(error, faults.TimeoutError | faults.ConnectionError):
+            return ""
+        return ", or write redis:// if it speaks no TLS" if self._settings.is_tls else ", or rediss:// if it wants TLS"
 
     def _open_client(self) -> Any:
         if self._client is None:
@@ -251,6 +266,14 @@ def _as_bytes(value: object) -> bytes | memoryview:
     if isinstance(value, bytes | memoryview):
         return value
     return str(value).encode()
+
+
+def _is_of_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _first_words(error: Exception) -> str:
