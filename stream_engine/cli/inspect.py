@@ -87,7 +87,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show what is stored: sensors, positions, ages; with --sensor one sensor's state."""
-    opened = open_store(store, prefix=prefix, group=group)
+    opened = open_store(store, prefix=prefix, group=group, is_made=False)
     opened.open(OPEN_S)
     try:
         stored = _Stored(opened)
