@@ -23,12 +23,14 @@ class RedisSettings:
         prefix: what every key begins with.
         group: the consumer group whose state it is.
         timeout_s: longest wait for the answer to one command.
+        probe_s: longest wait for the sign of life that a save asks for before it hands anything over.
     """
 
     url: str
     prefix: str
     group: str
     timeout_s: float = 10.0
+    probe_s: float = 1.0
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

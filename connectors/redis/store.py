@@ -53,6 +53,7 @@ class RedisStore(StateStore):
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._client: Any = None
+        self._probe: Any = None
         self._acquire: Any = None
         self._flip: Any = None
         self._generations: dict[Partition, dict[int, str]] = {}
@@ -62,11 +63,12 @@ class RedisStore(StateStore):
         settings = self._settings
         settings.check_files()
         patient = Retry((ServerUnavailableError,))
-        probe = self._connected(max(0.1, timeout_s))
+        first = self._connected(max(0.1, timeout_s))
         try:
-            patient.call(lambda: self._ask(probe.ping), Deadline.after(timeout_s))
+            patient.call(lambda: self._ask(first.ping), Deadline.after(timeout_s))
         finally:
-            probe.close()
+            first.close()
+        self._probe = self._connected(min(settings.probe_s, settings.timeout_s))
         self._client = self._connected(settings.timeout_s)
         self._acquire = self._client.register_script(scripts.ACQUIRE)
         self._flip = self._client.register_script(scripts.FLIP)
@@ -137,7 +139,11 @@ class RedisStore(StateStore):
         return [found.get(number) for number in shards]
 
     def save(self, partition: Partition, epoch: Epoch, write: StateWrite) -> None:
-        """Write one checkpoint: new values first, then the flip, then the old values go."""
+        """Write one checkpoint: new values first, then the flip, then the old values go.
+
+        A server that does not answer a short question is away: the engine goes on, and asks again later.
+        """
+        self._ask(self._open_probe().ping)
         base = self._settings.base_key(partition)
         generation = f"{epoch.counter}.{secrets.token_hex(6)}"
         values = {_shard_key(base, number, generation): blob for number, blob in write.shards.items()}
@@ -215,10 +221,12 @@ class RedisStore(StateStore):
 
     def close(self) -> None:
         """Free everything."""
-        client, self._client = self._client, None
+        clients = (self._client, self._probe)
+        self._client = self._probe = None
         self._generations = {}
-        if client is not None:
-            client.close()
+        for client in clients:
+            if client is not None:
+                client.close()
 
     def _ask(self, action: Callable[[], T]) -> T:
         """The server's answer, its faults turned into ours."""
@@ -256,9 +264,15 @@ class RedisStore(StateStore):
         return ", or write redis:// if it speaks no TLS" if self._settings.is_tls else ", or rediss:// if it wants TLS"
 
     def _open_client(self) -> Any:
-        if self._client is None:
+        return self._opened(self._client)
+
+    def _open_probe(self) -> Any:
+        return self._opened(self._probe)
+
+    def _opened(self, client: Any) -> Any:
+        if client is None:
             raise RuntimeError(f"{self._settings.address} is not open; call open() first")
-        return self._client
+        return client
 
 
 def _as_bytes(value: object) -> bytes | memoryview:
