@@ -56,8 +56,10 @@ def make(kind: Callable[..., Any], settings: KafkaSettings, timeout_s: float, **
     }
     try:
         client = kind(**{**common, **ours, **_chosen(settings, known)})
-    except Exception as error:
+    except BaseException as error:
         watch.close()
+        if not isinstance(error, Exception):
+            raise  # broken off by a signal
         raise _why(error, watch, settings, timeout_s) from error
     watch.started()
     return client
