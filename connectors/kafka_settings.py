@@ -210,8 +210,9 @@ def unknown_option(name: str, known: Sequence[str]) -> AddressError:
 def missing_topic(settings: KafkaSettings, known: Sequence[str]) -> MissingTopicError:
     """The error of a source topic that does not exist."""
     shown = [name for name in known if not name.startswith("__")]
+    or_hidden = ", or this user may not see it" if settings.protocol.startswith("SASL_") else ""
     return MissingTopicError(
-        f"{settings.address}: the topic {settings.topic!r} does not exist at {','.join(settings.servers)}; "
+        f"{settings.address}: the topic {settings.topic!r} does not exist at {','.join(settings.servers)}{or_hidden}; "
         f"{nearest_names(settings.topic, shown)} Create it first: the engine creates only the topics it writes to"
     )
 

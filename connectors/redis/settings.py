@@ -30,7 +30,7 @@ class RedisSettings:
     prefix: str
     group: str
     timeout_s: float = 10.0
-    probe_s: float = 1.0
+    probe_s: float = 0.5
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 FIRST_RECORDS = 2_000
 """Most records of the first turn, when the pace is not known yet."""
 FEWEST_RECORDS = 200
+SOONEST_AGAIN_S = 2.0
+"""Shortest wait (less jitter) before a store that is away is asked again, however often checkpoints are due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,8 @@ class Pipeline:
         now_s = self._parts.clock.monotonic_s()
         if self._store_away_since_s is None:
             self._store_away_since_s = now_s
-        wait_s = Backoff(self._rhythm.checkpoint_s, self._rhythm.store_away_s).wait_s(self._num_postponed)
+        first_s = max(self._rhythm.checkpoint_s, SOONEST_AGAIN_S)
+        wait_s = Backoff(first_s, self._rhythm.store_away_s).wait_s(self._num_postponed)
         self._num_postponed += 1
         self._checkpoint_due_s = now_s + wait_s
         logger.warning("checkpoint postponed by %.1f s, serving from memory: %s", wait_s, error)

@@ -68,6 +68,12 @@ def test_readings_become_forecasts_through_tls_and_passwords(site: SecureSite, c
 
     shown = says_no_secret(command("run", "-c", str(site.config), "--print-config"))
     assert "${file:" in shown.stdout
+    plain = site.config.with_name("plain.yaml")
+    redis = re.sub(r"rediss://\S+", site.secure.redis_url(), site.config.read_text())
+    plain.write_text(re.sub(r"\$\{file:[^}]*kafka[^}]*\}", KAFKA_PASSWORD, redis))
+    assert plain.read_text().count("hush") == 2
+    shown = says_no_secret(command("run", "-c", str(plain), "--print-config"))
+    assert shown.returncode == 0
     found = says_no_secret(command("doctor", "-c", str(site.config), *chosen, "--json"))
     assert found.returncode == 0, found.stdout
     findings = json.loads(found.stdout)["findings"]

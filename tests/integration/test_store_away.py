@@ -14,9 +14,9 @@ from tests.support.waiting import poll_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
-AWAY_S = 6.0
+AWAY_S = 8.0
 LONGEST_S = 3.0
-"""Longest way of a reading: one question of a second, and what a busy machine adds."""
+"""Longest way of a reading: one question of half a second, and what a busy machine adds."""
 
 
 def stored_position(site: Site) -> int:
@@ -47,6 +47,7 @@ def test_forecasts_flow_while_the_store_hangs_and_state_is_saved_once_it_is_back
         for record in consume_all(site.kafka, f"{site.topic}-forecasts")
     ]
     assert len(delays_s) == sent
+    print(f"longest way of {sent} readings: {max(delays_s[1:]):.2f} s, median {sorted(delays_s)[sent // 2]:.3f} s")
     assert max(delays_s[1:]) < LONGEST_S, sorted(delays_s)[-10:]
     log = site.log.read_text()
     assert 2 <= log.count("serving from memory") <= 8, "it asks now and then, and less often with time"

@@ -19,7 +19,7 @@ USER = "engine"
 KAFKA_PASSWORD = "hush-kafka %40/1"
 REDIS_PASSWORD = "hush-redis@:/2%"
 POOR_USER = "poor"
-"""A user of that Redis who may read and write, but run no scripts."""
+"""A user who may do nothing in Kafka (known to PLAIN alone), and in Redis read and write, but run no scripts."""
 
 _BROKER = """listeners=PLAINTEXT://127.0.0.1:{port},SASL_SSL://127.0.0.1:{secure_port},CONTROLLER://127.0.0.1:{control_port}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
@@ -28,7 +28,9 @@ sasl.enabled.mechanisms=SCRAM-SHA-256,PLAIN
 ssl.keystore.type=PEM
 ssl.keystore.location={key_store}
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-user_{user}="{password}";
+user_{user}="{password}" user_{poor}="{password}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{user}
 listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 """
 
@@ -84,6 +86,7 @@ class SecureServers:
             control_port=control_port,
             key_store=key_store,
             user=USER,
+            poor=POOR_USER,
             password=KAFKA_PASSWORD,
         )
 

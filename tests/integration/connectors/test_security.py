@@ -99,6 +99,16 @@ def test_a_mechanism_that_the_broker_does_not_have_is_refused_at_once(secure: Se
     assert "refused us" in str(error)
 
 
+def test_a_user_without_rights_is_told_so(secure: SecureServers, client: str, topic: str):
+    options = secure.kafka_options("PLAIN", sasl__username=POOR_USER)
+    error = refusal(source_of(secure.kafka_secure, topic, client, options))
+    assert isinstance(error, ConnectorConfigError)
+    assert "this user may not see it" in str(error)
+    error = refusal(open_sink(f"kafka://{secure.kafka_secure}/{topic}", client=client, options=options))
+    assert isinstance(error, ConnectorConfigError)
+    assert "it may not create the topic" in str(error)
+
+
 def test_a_client_and_a_listener_of_different_kinds_name_the_setting(secure: SecureServers, client: str, topic: str):
     for servers, options in ((secure.kafka_secure, {}), (secure.kafka.servers, secure.kafka_options())):
         error = refusal(source_of(servers, topic, client, options), 2.0)
