@@ -4,7 +4,8 @@ ConnectorError
 ├── ConnectorConfigError     can never work as written (exit status 2)
 │   ├── AddressError         a URL that is malformed or has an unknown scheme or option
 │   ├── MissingExtraError    an optional library is not installed; names its install line
-│   └── MissingTopicError    the source topic does not exist
+│   ├── MissingTopicError    the source topic does not exist
+│   └── MissingStoreError    the state store does not exist, and was not to be made
 ├── ServerUnavailableError   a server cannot be reached now (exit status 1)
 ├── StaleEpochError          another owner has taken the partition; the holder must stop
 │   └── LostPartitionsError  the group has given partitions to another member; the rest is still ours
@@ -35,6 +36,10 @@ class MissingExtraError(ConnectorConfigError):
 
 class MissingTopicError(ConnectorConfigError):
     """The source topic does not exist."""
+
+
+class MissingStoreError(ConnectorConfigError):
+    """The state store does not exist, and was only to be looked at."""
 
 
 class ServerUnavailableError(ConnectorError):

@@ -6,6 +6,7 @@ Options pass through to the client under either spelling, `security.protocol` (J
 `security_protocol` (kafka-python); a few that differ more are translated. I import no client.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlsplit
@@ -54,6 +55,9 @@ _OURS = {
     "partitioner": "both clients must send a key to the same partition",
     "enable.partition.eof": "the source needs it",
 }
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
 
 _SECRET_WORDS = ("password", "secret", "jaas", "token", ".key", "_key", "pem")
 
@@ -125,6 +129,11 @@ class KafkaSettings:
         """The options under librdkafka's names."""
         return {_LIBRDKAFKA_NAMES.get(name, name.replace("_", ".")): value for name, value in self.options.items()}
 
+    @property
+    def protocol(self) -> str:
+        """How the brokers are spoken to, one of PROTOCOLS."""
+        return str(self.librdkafka_options().get("security.protocol", PROTOCOLS[0]))
+
 
 def _server(text: str, url: str) -> str:
     host, _, port = text.rpartition(":")
@@ -140,7 +149,42 @@ def _checked(options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
         why = _OURS.get(name.replace("_", "."))
         if why is not None:
             raise AddressError(f"kafka.options must not set {name!r}: {why}")
-    return dict(options)
+    return {name: _as_protocol(name, value) for name, value in options.items()}
+
+
+def _as_protocol(name: str, value: OptionValue) -> OptionValue:
+    """The option's value; that of security.protocol in the letters that both clients take."""
+    if name.replace("_", ".") != "security.protocol":
+        return value
+    protocol = str(value).upper()
+    if protocol not in PROTOCOLS:
+        raise AddressError(f"kafka.options has security.protocol {value!r}; wanted one of {', '.join(PROTOCOLS)}")
+    return protocol
+
+
+def check_security(settings: KafkaSettings) -> None:
+    """Refuse security options that no broker could make work, before a client waits for it in vain.
+
+    Raises:
+        AddressError: a password that would not be sent, one that is missing, or a file that cannot be read.
+    """
+    options, protocol = settings.librdkafka_options(), settings.protocol
+    given = [name for name in ("sasl.username", "sasl.password") if options.get(name)]
+    if given and not protocol.startswith("SASL_"):
+        raise AddressError(
+            f"kafka.options has {given[0]}, but security.protocol is {protocol}, which sends none; "
+            "set it to SASL_SSL, or remove sasl.*"
+        )
+    if protocol.startswith("SASL_"):
+        mechanism = options.get("sasl.mechanism") or options.get("sasl.mechanisms")
+        if not mechanism:
+            raise AddressError(f"kafka.options has security.protocol {protocol}, but no sasl.mechanism; such as PLAIN")
+        if str(mechanism).startswith(("PLAIN", "SCRAM")) and len(given) < 2:
+            raise AddressError(f"kafka.options has sasl.mechanism {mechanism}: set sasl.username and sasl.password")
+    for name in _FILES:
+        path = options.get(name)
+        if path and path != "probe" and not os.access(str(path), os.R_OK):
+            raise AddressError(f"kafka.options names {path!r} as {name}, which cannot be read; mend the path")
 
 
 def _is_secret(name: str) -> bool:
@@ -166,8 +210,9 @@ def unknown_option(name: str, known: Sequence[str]) -> AddressError:
 def missing_topic(settings: KafkaSettings, known: Sequence[str]) -> MissingTopicError:
     """The error of a source topic that does not exist."""
     shown = [name for name in known if not name.startswith("__")]
+    or_hidden = ", or this user may not see it" if settings.protocol.startswith("SASL_") else ""
     return MissingTopicError(
-        f"{settings.address}: the topic {settings.topic!r} does not exist at {','.join(settings.servers)}; "
+        f"{settings.address}: the topic {settings.topic!r} does not exist at {','.join(settings.servers)}{or_hidden}; "
         f"{nearest_names(settings.topic, shown)} Create it first: the engine creates only the topics it writes to"
     )
 
@@ -176,7 +221,7 @@ def unreachable(settings: KafkaSettings, timeout_s: float, cause: object) -> Ser
     """The error of a cluster that does not answer."""
     return ServerUnavailableError(
         f"no Kafka broker answered at {','.join(settings.servers)} within {timeout_s:g} s ({cause}); "
-        "start it, or correct the address in the URL"
+        f"start it, or correct the address in the URL, or kafka.options (security.protocol is {settings.protocol})"
     )
 
 

@@ -92,13 +92,14 @@ def open_sink(
     return EmbeddedSink(EmbeddedSettings.from_url(url))
 
 
-def open_store(url: str, *, group: str, prefix: str = DEFAULT_PREFIX) -> StateStore:
+def open_store(url: str, *, group: str, prefix: str = DEFAULT_PREFIX, is_made: bool = True) -> StateStore:
     """The state store of a URL, ready for its `open`.
 
     Args:
         url: redis://host:port/db, rediss://…, sqlite:///path or embedded:///path.
         group: the consumer group whose state it keeps.
         prefix: what its keys begin with.
+        is_made: whether a file that is missing is made.
     Raises:
         AddressError: the URL is malformed or has an unknown scheme.
     """
@@ -106,7 +107,7 @@ def open_store(url: str, *, group: str, prefix: str = DEFAULT_PREFIX) -> StateSt
     if scheme in ("sqlite", "embedded"):
         from connectors.embedded.store import SqliteStore
 
-        return SqliteStore(_path(url), prefix, group)
+        return SqliteStore(_path(url), prefix, group, is_made=is_made)
     from connectors.redis.settings import RedisSettings
     from connectors.redis.store import RedisStore
 

@@ -39,6 +39,9 @@ class Metrics:
         self.checkpoint_seconds = self._histogram("checkpoint_seconds", "Time one checkpoint took", WORK_SECONDS)
         self.restore_seconds = self._histogram("restore_seconds", "Time one partition took to restore", WORK_SECONDS)
         self.store_failures = self._counter("store_failures", "Calls to the store that failed")
+        self.store_away = self._gauge(
+            "store_away", "1 while the store does not answer and state is kept in memory alone"
+        )
         self.rebalances = self._counter("rebalances", "Times that partitions were taken or given")
 
         self.partitions = self._gauge("partitions", "Partitions this process owns")

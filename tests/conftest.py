@@ -9,6 +9,7 @@ from tests.support.fixtures import (
     own_kafka,
     own_redis,
     redis_url,
+    secure,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "own_kafka",
     "own_redis",
     "redis_url",
+    "secure",
 ]

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from connectors.contracts import StateStore
-from connectors.errors import ConnectorError, ServerUnavailableError, StaleEpochError, StoredStateError
+from connectors.errors import (
+    ConnectorError,
+    MissingStoreError,
+    ServerUnavailableError,
+    StaleEpochError,
+    StoredStateError,
+    nearest_names,
+)
 from connectors.records import Epoch, Partition, StateBlob, StateWrite, StoredPartition
 
 FORMAT = 1
@@ -36,38 +43,54 @@ class SqliteStore(StateStore):
     """Owned by the engine's thread, from `open` to `close`; several processes may share the file.
 
     Args:
-        path: the file; it and its folder are made where missing.
+        path: the file.
         prefix, group: whose part of the file it is.
+        is_made: whether it and its folder are made where missing; else nothing of it is changed by opening.
     """
 
-    def __init__(self, path: Path, prefix: str, group: str) -> None:
+    def __init__(self, path: Path, prefix: str, group: str, is_made: bool = True) -> None:
         self._path = path
+        self._is_made = is_made
         self._prefix = prefix
         self._group = group
         self._database: sqlite3.Connection | None = None
 
     def open(self, timeout_s: float) -> None:
-        """Open or make the file."""
+        """Open or make the file.
+
+        Raises:
+            MissingStoreError: there is none, and it is not to be made.
+        """
         self._ask(self._open)
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._is_made:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        elif not self._path.is_file():
+            folder = self._path.parent
+            names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+            raise MissingStoreError(f"the store {self._path} does not exist; {nearest_names(self._path.name, names)}")
         database = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
-            database.execute("PRAGMA journal_mode = WAL")
+            self._check_format(database.execute("PRAGMA user_version").fetchone()[0])
             database.execute("PRAGMA synchronous = NORMAL")
-            found = database.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, FORMAT):
-                raise StoredStateError(
-                    f"{self._path} has format {found} and this version reads {FORMAT}; "
-                    "give another path: the state is rebuilt from the log"
-                )
-            database.executescript(_SCHEMA)
-            database.execute(f"PRAGMA user_version = {FORMAT}")
+            if self._is_made:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(_SCHEMA)
+                database.execute(f"PRAGMA user_version = {FORMAT}")
         except Exception:
             database.close()
             raise
         self._database = database
+
+    def _check_format(self, found: int) -> None:
+        if found == 0 and not self._is_made:
+            raise MissingStoreError(f"{self._path} holds no state; give the path that the engine's store names")
+        if found not in (0, FORMAT):
+            raise StoredStateError(
+                f"{self._path} has format {found} and this version reads {FORMAT}; "
+                "give another path: the state is rebuilt from the log"
+            )
 
     def acquire(self, partition: Partition) -> StoredPartition:
         """Take ownership: raise the epoch."""

@@ -16,14 +16,18 @@ from connectors.contracts import Sink
 from connectors.errors import ConnectorConfigError, RecordTooLargeError, ServerUnavailableError
 from connectors.records import SinkRecord
 
-_MAX_RECORD_BYTES = 1 << 30
-
 
 class JsonLinesSink(Sink):
-    """One file that grows by one line a record; what was there before stays."""
+    """One file that grows by one line a record; what was there before stays.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        max_record_bytes: the largest record; a file has no limit of its own.
+    """
+
+    def __init__(self, path: Path, max_record_bytes: int = 1 << 30) -> None:
         self._path = path
+        self._max_record_bytes = max_record_bytes
         self._file: IO[bytes] | None = None
 
     def open(self, num_partitions: int, timeout_s: float) -> None:
@@ -40,8 +44,8 @@ class JsonLinesSink(Sink):
 
     @property
     def max_record_bytes(self) -> int:
-        """One gibibyte: a file has no limit of its own."""
-        return _MAX_RECORD_BYTES
+        """One gibibyte unless told otherwise."""
+        return self._max_record_bytes
 
     def write(self, records: Sequence[SinkRecord]) -> None:
         """Append one line a record.
@@ -51,9 +55,9 @@ class JsonLinesSink(Sink):
         """
         lines: list[bytes] = []
         for record in records:
-            if len(record.key or b"") + len(record.value or b"") > _MAX_RECORD_BYTES:
+            if _size(record) > self._max_record_bytes:
                 self._append(lines)
-                raise RecordTooLargeError(f"{self._path}: a record is larger than {_MAX_RECORD_BYTES} bytes")
+                raise RecordTooLargeError(f"{self._path}: a record is larger than {self._max_record_bytes} bytes")
             lines.append(_line(record))
         self._append(lines)
 
@@ -88,6 +92,11 @@ class JsonLinesSink(Sink):
 def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _size(record: SinkRecord) -> int:
+    headers = sum(len(name.encode()) + len(text) for name, text in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _line(record: SinkRecord) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.contracts import RevokeCallback, Source
-from connectors.errors import AddressError, PositionError
+from connectors.errors import AddressError, MissingTopicError, PositionError, nearest_names
 from connectors.file.read import read_table
 from connectors.file.tables import Table, TableError
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
@@ -97,8 +97,14 @@ class FileSource(Source):
         """Read the file.
 
         Raises:
+            MissingTopicError: there is no such file.
             TableError: it cannot be read as a table.
         """
+        if not self._path.is_file():
+            beside = self._path.parent
+            names = [path.name for path in beside.iterdir() if path.is_file()] if beside.is_dir() else []
+            hint = nearest_names(self._path.name, names)
+            raise MissingTopicError(f"{self._path} is not a file; wanted a CSV, Parquet or NPZ file; {hint}")
         self._table = read_table(self._path).as_events()
         self._on_revoke = on_revoke
 

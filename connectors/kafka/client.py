@@ -10,11 +10,18 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as faults
-from kafka.net.compat import KafkaNetClient
 
 from connectors.errors import ConnectorError
 from connectors.kafka.sockets import DIRECT
-from connectors.kafka_settings import KafkaSettings, OptionValue, refused, unknown_option, unreachable
+from connectors.kafka.watch import Watch, said
+from connectors.kafka_settings import (
+    KafkaSettings,
+    OptionValue,
+    check_security,
+    refused,
+    unknown_option,
+    unreachable,
+)
 
 CLIENT_ID = "stream-engine"
 
@@ -36,27 +43,35 @@ def make(kind: Callable[..., Any], settings: KafkaSettings, timeout_s: float, **
         ServerUnavailableError: no broker answered within timeout_s.
     """
     known: Mapping[str, object] = kind.DEFAULT_CONFIG  # type: ignore[attr-defined]
+    check_security(settings)
     quiet_the_library()
-    started: list[KafkaNetClient] = []
-
-    def remember(**configs: Any) -> KafkaNetClient:
-        started.append(KafkaNetClient(**configs))
-        return started[-1]
-
+    watch = Watch()
     common = {
         "bootstrap_servers": list(settings.servers),
         "bootstrap_timeout_ms": max(1, int(timeout_s * 1000)),
         "client_id": CLIENT_ID,
         "reconnect_backoff_max_ms": 1000,
-        "kafka_client": remember,
+        "kafka_client": watch.client,
         "proxy_url": DIRECT,
     }
     try:
-        return kind(**{**common, **ours, **_chosen(settings, known)})
-    except Exception as error:
-        for client in started:
-            client.close()
-        raise translated(error, settings, timeout_s) from error
+        client = kind(**{**common, **ours, **_chosen(settings, known)})
+    except BaseException as error:
+        watch.close()
+        if not isinstance(error, Exception):
+            raise  # broken off by a signal
+        raise _why(error, watch, settings, timeout_s) from error
+    watch.started()
+    return client
+
+
+def _why(error: Exception, watch: Watch, settings: KafkaSettings, timeout_s: float) -> Exception:
+    """Our error for a start that has failed, by what its connections were told."""
+    if watch.refusal is not None:
+        return refused(settings, said(watch.refusal))
+    if watch.last is not None and isinstance(error, faults.KafkaTimeoutError):
+        return unreachable(settings, timeout_s, said(watch.last))
+    return translated(error, settings, timeout_s)
 
 
 def _chosen(settings: KafkaSettings, known: Mapping[str, object]) -> dict[str, OptionValue]:

@@ -4,6 +4,7 @@ I know nothing of records. Nothing is created by asking: the metadata of all top
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,10 +13,11 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from connectors.errors import AddressError, ConnectorConfigError, ServerUnavailableError
-from connectors.kafka_settings import KafkaSettings, refused, unreachable
+from connectors.kafka_settings import KafkaSettings, check_security, refused, unreachable
 from connectors.retry import Deadline, Retry
 
 CLIENT_ID = "stream-engine"
+FIRST_PATIENCE_S = 0.5
 
 Client = TypeVar("Client")
 
@@ -30,21 +32,32 @@ _REFUSALS = frozenset(
     }
 )
 
+_BAD_CERTIFICATE = "certificate verify failed"  # it comes as _SSL or as _TRANSPORT, by how far the handshake was
+_SURROUNDINGS = re.compile(r"^\S+: | \(after \w+ in state \w+\)$")
+
 _silent = logging.getLogger("librdkafka")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
 class Faults:
-    """What librdkafka reports of its connections; owned by one client. Only refusals matter: the rest it retries."""
+    """What librdkafka reports of its connections; owned by one client.
+
+    Attributes:
+        refusal: the last time that a broker, or its certificate, was refused: that is not retried.
+        last: what a connection last failed of, for the sentence once the retries have taken too long.
+    """
 
     def __init__(self) -> None:
         self.refusal: KafkaError | None = None
+        self.last: KafkaError | None = None
 
     def note(self, error: KafkaError) -> None:
         """The client's error callback."""
-        if error.code() in _REFUSALS:
+        if error.code() in _REFUSALS or _BAD_CERTIFICATE in error.str():
             self.refusal = error
+        elif error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self.last = error
 
 
 def make(kind: Callable[[dict[str, Any]], Client], settings: KafkaSettings, faults: Faults, **ours: Any) -> Client:
@@ -63,6 +76,7 @@ def make(kind: Callable[[dict[str, Any]], Client], settings: KafkaSettings, faul
     }
     config |= {name.replace("__", "."): value for name, value in ours.items()}
     config |= {name: _as_text(value) for name, value in settings.librdkafka_options().items()}
+    check_security(settings)
     try:
         return kind(config)
     except KafkaException as error:
@@ -75,10 +89,11 @@ def _as_text(value: object) -> object:
 
 def translated(error: KafkaException, settings: KafkaSettings, timeout_s: float, faults: Faults) -> Exception:
     """Our error for one of librdkafka's."""
-    cause = faults.refusal or error.args[0]
-    if cause.code() in _REFUSALS:
-        return refused(settings, cause.str())
-    return unreachable(settings, timeout_s, cause.name())
+    cause = error.args[0]
+    if faults.refusal is not None or cause.code() in _REFUSALS:
+        return refused(settings, _SURROUNDINGS.sub("", (faults.refusal or cause).str()))
+    heard = cause.name() if faults.last is None else _SURROUNDINGS.sub("", faults.last.str())
+    return unreachable(settings, timeout_s, heard)
 
 
 class Admin:
@@ -89,6 +104,7 @@ class Admin:
         self._timeout_s = timeout_s
         self._faults = Faults()
         self._deadline = Deadline.after(timeout_s)
+        self._patience_s = FIRST_PATIENCE_S
         self._client: Any = make(AdminClient, settings, self._faults)
 
     def __enter__(self) -> "Admin":
@@ -105,9 +121,12 @@ class Admin:
         return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
     def _ask(self) -> Mapping[str, Any]:
+        """Ask, each time with more patience: what the connections report is heard only in between."""
+        patience_s, self._patience_s = min(self._patience_s, max(0.1, self._deadline.remaining_s)), 2 * self._patience_s
         try:
-            found: Mapping[str, Any] = self._client.list_topics(timeout=max(0.1, self._deadline.remaining_s)).topics
+            found: Mapping[str, Any] = self._client.list_topics(timeout=patience_s).topics
         except KafkaException as error:
+            self._client.poll(0)
             # its traceback would keep the client, and so its threads, alive
             bare = error.with_traceback(None)
             raise translated(error, self._settings, self._timeout_s, self._faults) from bare

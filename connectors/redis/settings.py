@@ -3,12 +3,14 @@
 redis://[user:password@]host:port/db      rediss://… for TLS (?ssl_ca_certs=ca.pem)      unix:///path
 """
 
+import os
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from connectors.errors import AddressError
 from connectors.records import Partition
 
+_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -21,12 +23,14 @@ class RedisSettings:
         prefix: what every key begins with.
         group: the consumer group whose state it is.
         timeout_s: longest wait for the answer to one command.
+        probe_s: longest wait for the sign of life that a save asks for before it hands anything over.
     """
 
     url: str
     prefix: str
     group: str
     timeout_s: float = 10.0
+    probe_s: float = 0.5
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -34,6 +38,28 @@ class RedisSettings:
             raise AddressError(f"{self.address!r} is not of the form redis://host:port/db (or rediss:// for TLS)")
         if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdigit():
             raise AddressError(f"{self.address!r} ends in {parts.path!r}; wanted the number of a database, such as /0")
+        for name in self._options:
+            if name.startswith("ssl_") and not self.is_tls:
+                raise AddressError(f"{self.address} has the option {name}, which is for TLS; write rediss://")
+
+    @property
+    def _options(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.url).query))
+
+    def check_files(self) -> None:
+        """See that the files which the URL names can be read.
+
+        Raises:
+            AddressError: one cannot.
+        """
+        for name, path in self._options.items():
+            if name in _FILES and not os.access(path, os.R_OK):
+                raise AddressError(f"{self.address} names {path!r} as {name}, which cannot be read; mend the path")
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the server is spoken to through TLS."""
+        return urlsplit(self.url).scheme == "rediss"
 
     @property
     def address(self) -> str:

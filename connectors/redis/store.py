@@ -8,6 +8,7 @@ set before it is written, and removed at the next acquire. I know nothing of wha
 import contextlib
 import functools
 import secrets
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -52,6 +53,7 @@ class RedisStore(StateStore):
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
         self._client: Any = None
+        self._probe: Any = None
         self._acquire: Any = None
         self._flip: Any = None
         self._generations: dict[Partition, dict[int, str]] = {}
@@ -59,12 +61,14 @@ class RedisStore(StateStore):
     def open(self, timeout_s: float) -> None:
         """Connect; a server that still loads its data is waited for."""
         settings = self._settings
+        settings.check_files()
         patient = Retry((ServerUnavailableError,))
-        probe = self._connected(max(0.1, timeout_s))
+        first = self._connected(max(0.1, timeout_s))
         try:
-            patient.call(lambda: self._ask(probe.ping), Deadline.after(timeout_s))
+            patient.call(lambda: self._ask(first.ping), Deadline.after(timeout_s))
         finally:
-            probe.close()
+            first.close()
+        self._probe = self._connected(min(settings.probe_s, settings.timeout_s))
         self._client = self._connected(settings.timeout_s)
         self._acquire = self._client.register_script(scripts.ACQUIRE)
         self._flip = self._client.register_script(scripts.FLIP)
@@ -135,7 +139,11 @@ class RedisStore(StateStore):
         return [found.get(number) for number in shards]
 
     def save(self, partition: Partition, epoch: Epoch, write: StateWrite) -> None:
-        """Write one checkpoint: new values first, then the flip, then the old values go."""
+        """Write one checkpoint: new values first, then the flip, then the old values go.
+
+        A server that does not answer a short question is away: the engine goes on, and asks again later.
+        """
+        self._ask(self._open_probe().ping)
         base = self._settings.base_key(partition)
         generation = f"{epoch.counter}.{secrets.token_hex(6)}"
         values = {_shard_key(base, number, generation): blob for number, blob in write.shards.items()}
@@ -213,10 +221,12 @@ class RedisStore(StateStore):
 
     def close(self) -> None:
         """Free everything."""
-        client, self._client = self._client, None
+        clients = (self._client, self._probe)
+        self._client = self._probe = None
         self._generations = {}
-        if client is not None:
-            client.close()
+        for client in clients:
+            if client is not None:
+                client.close()
 
     def _ask(self, action: Callable[[], T]) -> T:
         """The server's answer, its faults turned into ours."""
@@ -227,23 +237,42 @@ class RedisStore(StateStore):
 
     def _translated(self, error: faults.RedisError) -> ConnectorError:
         where = self._settings.address
+        if isinstance(error, faults.NoPermissionError):
+            return ConnectorConfigError(f"{where} refused us ({_first_words(error)}); mend this user's ACL")
         if isinstance(error, _REFUSALS):
             return ConnectorConfigError(
                 f"{where} refused us ({type(error).__name__}); check user and password in the URL and the user's ACL"
             )
+        if _is_of_certificate(error):
+            return ConnectorConfigError(
+                f"{where}: its certificate is not signed by an authority that is trusted here, or names another host; "
+                "check ssl_ca_certs in the URL"
+            )
         for fault, what, way_out in _WAYS_OUT:
             if isinstance(error, fault):
-                return ServerUnavailableError(f"the store {where} {what}; {way_out}")
+                return ServerUnavailableError(f"the store {where} {what}; {way_out}{self._other_scheme(error)}")
         if "DB index is out of range" in str(error):
             return ConnectorConfigError(f"{where}: this server has fewer databases; name one it has, such as /0")
         if "OOM" in str(error):
             return ServerUnavailableError(f"the store {where} {_WAYS_OUT[2][1]}; {_WAYS_OUT[2][2]}")
         return ServerUnavailableError(f"the store {where} answered {_first_words(error)!r}; look at its log")
 
+    def _other_scheme(self, error: faults.RedisError) -> str:
+        """What else a server that cannot be understood may be: one of the other kind."""
+        if not isinstance(error, faults.TimeoutError | faults.ConnectionError):
+            return ""
+        return ", or write redis:// if it speaks no TLS" if self._settings.is_tls else ", or rediss:// if it wants TLS"
+
     def _open_client(self) -> Any:
-        if self._client is None:
+        return self._opened(self._client)
+
+    def _open_probe(self) -> Any:
+        return self._opened(self._probe)
+
+    def _opened(self, client: Any) -> Any:
+        if client is None:
             raise RuntimeError(f"{self._settings.address} is not open; call open() first")
-        return self._client
+        return client
 
 
 def _as_bytes(value: object) -> bytes | memoryview:
@@ -251,6 +280,14 @@ def _as_bytes(value: object) -> bytes | memoryview:
     if isinstance(value, bytes | memoryview):
         return value
     return str(value).encode()
+
+
+def _is_of_certificate(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _first_words(error: Exception) -> str:

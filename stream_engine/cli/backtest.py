@@ -1,34 +1,29 @@
 """`stream-engine backtest`: history through the live engine, scored against simple baselines."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from recurrent_core.weights import load_card, load_model
 from stream_engine.backtest.baselines import BASELINES, check_names
 from stream_engine.backtest.history import Choice
 from stream_engine.backtest.peers.registry import PEERS
 from stream_engine.backtest.report import remarks, score_table
-from stream_engine.backtest.run import (
-    FORECASTS_FILE,
-    REPORT_FILE,
-    SCORES_FILE,
-    Candidate,
-    Plan,
-    Watcher,
-    run_backtest,
-    to_json,
-)
 from stream_engine.cli.data_options import condition, duration_ns, timezone
 from stream_engine.cli.progress import shown_progress
-from stream_engine.stepper import choose_device
+
+if TYPE_CHECKING:
+    from stream_engine.backtest.run import Candidate
 
 
-def candidate(model: str, device: str) -> Candidate:
+def candidate(model: str, device: str) -> "Candidate":
     """The model of that name or folder, on that device; its card's `trained_on` fact names the data it learned from."""
+    from recurrent_core.weights import load_card, load_model  # these bring torch, which takes seconds
+    from stream_engine.backtest.run import Candidate
+    from stream_engine.stepper import choose_device
+
     artifact = load_model(model)
     trained_on = load_card(model)["facts"].get("trained_on", ())
     num_parameters = sum(tensor.numel() for tensor in artifact.tensors.values())
@@ -76,9 +71,9 @@ def backtest(  # noqa: PLR0913 (one argument per option)
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     out: Annotated[
         Path | None,
-        typer.Option(help=f"folder for {SCORES_FILE}, {FORECASTS_FILE} and {REPORT_FILE}, made where missing"),
+        typer.Option(help="folder for scores.json, forecasts.parquet and report.html, made where missing"),
     ] = None,
-    is_json: Annotated[bool, typer.Option("--json", help=f"print what {SCORES_FILE} holds, and nothing else")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="print what scores.json holds, and nothing else")] = False,
 ) -> None:
     """Replay history through the live engine and score its forecasts.
 
@@ -86,7 +81,13 @@ def backtest(  # noqa: PLR0913 (one argument per option)
 
         stream-engine backtest metr_la.csv --mask-zeros --test-start 2012-06-04T10:10:00Z --out scores/
     """
+    from stream_engine.backtest.run import FORECASTS_FILE, SCORES_FILE, Plan, Watcher, run_backtest, to_json
+
     names = [] if baselines.strip() in ("", "none") else [name.strip() for name in baselines.split(",")]
+    from stream_engine.backtest.run import (
+        REPORT_FILE,
+    )
+
     plan = Plan(
         path=data,
         choice=Choice(channel, mask_zeros, condition(valid_where)),

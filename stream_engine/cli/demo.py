@@ -6,7 +6,7 @@ import tempfile
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import numpy as np
@@ -26,7 +26,9 @@ from stream_engine.cli.logs import log_to_stderr
 from stream_engine.clock import SystemClock
 from stream_engine.config import Config, load_config
 from stream_engine.records import QUANTILE_LEVELS, Float64s
-from stream_engine.worker import Worker, assemble, stopping_on_signals
+
+if TYPE_CHECKING:
+    from stream_engine.worker import Worker
 
 CADENCE_NS = 300_000_000_000
 DAY_TICKS = 288
@@ -128,7 +130,7 @@ class RunningScore:
 class Demo:
     """Feeds the fleet's readings, reads the forecasts back as any consumer would, and keeps the score."""
 
-    def __init__(self, worker: Worker, fleet: Fleet, seconds: float) -> None:
+    def __init__(self, worker: "Worker", fleet: Fleet, seconds: float) -> None:
         self._worker = worker
         self._fleet = fleet
         self._clock = SystemClock()
@@ -264,7 +266,7 @@ def _settings(folder: Path) -> Config:
     )
 
 
-def _run(demo: Demo, worker: Worker, console: Console, is_quiet: bool) -> None:
+def _run(demo: Demo, worker: "Worker", console: Console, is_quiet: bool) -> None:
     """Run the worker, showing a moving picture on a terminal and a line now and then elsewhere."""
     if is_quiet:
         worker.run(demo.after_turn)
@@ -302,6 +304,8 @@ def demo(
     The fleet starts three months ago and its clock runs fast, so that days pass on screen and the engine learns
     their shape. The log is kept in memory, the state in a SQLite file that is removed at the end.
     """
+    from stream_engine.worker import assemble, stopping_on_signals  # brings torch, which takes seconds
+
     log_to_stderr(logging.WARNING)
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     now_ns = SystemClock().now_ns()

@@ -13,11 +13,9 @@ from connectors.contracts import StateStore
 from connectors.errors import StoredStateError
 from connectors.records import Partition
 from connectors.registry import open_store
-from recurrent_core.weights import load_model
 from stream_engine.checkpoint import Meta, Shard, decode_meta, decode_shard
 from stream_engine.errors import ConfigError, nearest_name
 from stream_engine.slots import NEVER_NS
-from stream_engine.stepper import Stepper, choose_device
 
 OPEN_S = 10.0
 NS_PER_MS = 1_000_000
@@ -87,7 +85,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show what is stored: sensors, positions, ages; with --sensor one sensor's state."""
-    opened = open_store(store, prefix=prefix, group=group)
+    opened = open_store(store, prefix=prefix, group=group, is_made=False)
     opened.open(OPEN_S)
     try:
         stored = _Stored(opened)
@@ -131,6 +129,9 @@ def _print_table(rows: list[dict[str, object]]) -> None:
 
 
 def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> None:
+    from recurrent_core.weights import load_model  # these bring torch, which takes seconds
+    from stream_engine.stepper import Stepper, choose_device
+
     stepper = Stepper(load_model(model_name), choose_device("cpu"), 1)
     rows: list[dict[str, object]] = []
     states: list[dict[str, float]] = []

@@ -9,7 +9,6 @@ import typer
 from stream_engine.cli.logs import log_to_stderr
 from stream_engine.config import load_config, print_config
 from stream_engine.errors import ConfigError
-from stream_engine.worker import assemble, stopping_on_signals
 
 
 def overrides(pairs: list[str]) -> dict[str, object]:
@@ -52,6 +51,8 @@ def run(
     if show:
         typer.echo(print_config(settings), nl=False)
         return
+    from stream_engine.worker import assemble, stopping_on_signals  # brings torch, which takes seconds
+
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     worker = assemble(settings)
     with stopping_on_signals(worker):

@@ -41,7 +41,10 @@ class ForecastEnvelope:
             SinkRecord(
                 sensor.encode() if (key := keys[source][row]) is None else key,
                 body,
-                (("forecast-id", f"{sensor}|{channel}|{origin}|{model}".encode()), ("source-offset", b"%d" % offset))
+                (
+                    ("forecast-id", f"{_part(sensor)}|{_part(channel)}|{origin}|{model}".encode()),
+                    ("source-offset", b"%d" % offset),
+                )
                 + fixed[source],
             )
             for sensor, channel, origin, source, row, offset, body in zip(
@@ -61,6 +64,13 @@ class ForecastEnvelope:
             record._replace(headers=(*record.headers, *trace)) if trace else record
             for record, trace in zip(records, _traces(forecasts), strict=True)
         ]
+
+
+def _part(name: str) -> str:
+    """A name as a part of a forecast-id: the sign that parts, and the one that quotes it, are quoted."""
+    if "|" in name or "%" in name:
+        return name.replace("%", "%25").replace("|", "%7C")
+    return name
 
 
 def source_headers(records: RecordBatch) -> tuple[tuple[str, bytes], ...]:

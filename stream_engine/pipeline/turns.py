@@ -15,6 +15,7 @@ import numpy as np
 from connectors.contracts import Sink, Source, StateStore
 from connectors.errors import ConnectorError, LostPartitionsError, ServerUnavailableError
 from connectors.records import Partition, Polled, Position, RecordBatch
+from connectors.retry import Backoff
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock
 from stream_engine.codec import Decoder, Encoder, encode_dead_letters
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 FIRST_RECORDS = 2_000
 """Most records of the first turn, when the pace is not known yet."""
 FEWEST_RECORDS = 200
+SOONEST_AGAIN_S = 2.0
+"""Shortest wait (less jitter) before a store that is away is asked again, however often checkpoints are due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Rhythm:
         poll_s: longest wait for the first of them.
         commit_s: from commit to commit of the emitted positions.
         checkpoint_s: from checkpoint to checkpoint of the state.
+        store_away_s: longest wait between two attempts to save while the store is away.
         flush_s: longest wait for the sinks to acknowledge.
         stop_s: the same at a clean stop.
         start: where a group without a committed position begins, `earliest` or `latest`.
@@ -54,6 +58,7 @@ class Rhythm:
     poll_s: float = 0.1
     commit_s: float = 0.5
     checkpoint_s: float = 5.0
+    store_away_s: float = 60.0
     flush_s: float = 60.0
     stop_s: float = 30.0
     start: str = "earliest"
@@ -101,6 +106,8 @@ class Pipeline:
         now = parts.clock.monotonic_s()
         self._commit_due_s = now + rhythm.commit_s
         self._checkpoint_due_s = now + rhythm.checkpoint_s
+        self._store_away_since_s: float | None = None
+        self._num_postponed = 0
 
     @property
     def positions(self) -> dict[Partition, Position]:
@@ -181,10 +188,33 @@ class Pipeline:
         try:
             self._save(list(self._held))
         except ServerUnavailableError as error:
-            self._parts.metrics.store_failures.inc()
-            logger.warning("checkpoint postponed, serving from memory: %s", error)
+            self._postpone(error)
             return False
+        self._note_store()
         return True
+
+    def _postpone(self, error: ServerUnavailableError) -> None:
+        """The store is away: serve from memory, and try again after a wait that grows."""
+        metrics = self._parts.metrics
+        metrics.store_failures.inc()
+        metrics.store_away.set(1)
+        now_s = self._parts.clock.monotonic_s()
+        if self._store_away_since_s is None:
+            self._store_away_since_s = now_s
+        first_s = max(self._rhythm.checkpoint_s, SOONEST_AGAIN_S)
+        wait_s = Backoff(first_s, self._rhythm.store_away_s).wait_s(self._num_postponed)
+        self._num_postponed += 1
+        self._checkpoint_due_s = now_s + wait_s
+        logger.warning("checkpoint postponed by %.1f s, serving from memory: %s", wait_s, error)
+
+    def _note_store(self) -> None:
+        """The store has answered."""
+        now_s = self._parts.clock.monotonic_s()
+        self._checkpoint_due_s = now_s + self._rhythm.checkpoint_s
+        if self._store_away_since_s is not None:
+            logger.info("the store answers again: saved, after %.1f s from memory", now_s - self._store_away_since_s)
+            self._parts.metrics.store_away.set(0)
+        self._store_away_since_s, self._num_postponed = None, 0
 
     def finish(self) -> None:
         """The last commit and checkpoint of a clean stop, with less patience than on the way."""
@@ -211,9 +241,9 @@ class Pipeline:
 
     def _checkpoint_when_due(self) -> None:
         if self._parts.clock.monotonic_s() >= self._checkpoint_due_s:
+            self._checkpoint_due_s = self._parts.clock.monotonic_s() + self._rhythm.checkpoint_s
             self._survive_a_rebalance(self.checkpoint)
             self._measure_lag()
-            self._checkpoint_due_s = self._parts.clock.monotonic_s() + self._rhythm.checkpoint_s
 
     def _commit_when_due(self) -> None:
         if self._parts.clock.monotonic_s() >= self._commit_due_s:

@@ -59,9 +59,10 @@ class Doors:
         """Where records go that cannot be readings: `<source topic>.dlq`, beside the source."""
         return self.sink(dead_letter_url(self.config.source.url.get_secret_value()))
 
-    def store(self) -> StateStore:
-        """The state store."""
-        return open_store(self.config.store.url.get_secret_value(), group=self.group, prefix=self.config.store.prefix)
+    def store(self, is_made: bool = True) -> StateStore:
+        """The state store; is_made: whether a file that is missing is made."""
+        config = self.config.store
+        return open_store(config.url.get_secret_value(), group=self.group, prefix=config.prefix, is_made=is_made)
 
     def decoder(self) -> Decoder:
         """The decoder of the readings; a file hands on packed columns, whatever its own format."""

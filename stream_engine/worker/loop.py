@@ -5,7 +5,10 @@ No forecasting, no deciding. One thread; a signal only sets a flag that is looke
 
 import gc
 import logging
+import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -16,6 +19,9 @@ from stream_engine.pipeline import Parts, Pipeline, Rhythm
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOPPED_EARLY = "stopped before the servers were reached"
+STUCK_S = 1.0
+"""How long a stop may take that comes while servers are reached for."""
 
 
 class Worker:
@@ -31,6 +37,7 @@ class Worker:
         self._parts = parts
         self._open_s = open_s
         self._is_stopping = False
+        self._is_opening = False
         self.pipeline = Pipeline(parts, rhythm)
 
     @property
@@ -38,9 +45,20 @@ class Worker:
         """Whether a stop has been asked for."""
         return self._is_stopping
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether servers are being reached for: nothing is held yet, and a stop need not wait for them."""
+        return self._is_opening
+
     def stop(self) -> None:
-        """Ask for a clean stop after the turn in progress; safe from a signal handler."""
+        """Ask for a clean stop after the turn in progress."""
         self._is_stopping = True
+
+    def stop_now_or_after_turn(self) -> None:
+        """The same for a signal handler on the worker's thread: while servers are reached for, it breaks that off."""
+        self._is_stopping = True
+        if self._is_opening:
+            raise _OpeningStoppedError
 
     def run(self, after_turn: Callable[[int], None] = lambda num_records: None) -> None:
         """Turn until stopped or the source ends, then flush, commit and save.
@@ -68,13 +86,15 @@ class Worker:
 
     def _has_opened(self) -> bool:
         """Open everything; False where a stop was asked for while a server could not be reached."""
+        self._is_opening = True
         try:
             self._open()
         except ServerUnavailableError:
             if self._is_stopping:
-                logger.info("stopped before a server could be reached")
                 return False
             raise
+        finally:
+            self._is_opening = False
         return True
 
     def _open(self) -> None:
@@ -86,6 +106,10 @@ class Worker:
         parts.source.open(self.pipeline.revoke, self._open_s)
         parts.sink.open(parts.source.num_partitions, self._open_s)
         parts.dead_letters.open(parts.source.num_partitions, self._open_s)
+
+
+class _OpeningStoppedError(BaseException):
+    """A stop was asked for while the servers were reached for; passes through what handles faults of servers."""
 
 
 def _spare_the_collector() -> None:
@@ -101,18 +125,46 @@ def _spare_the_collector() -> None:
 
 @contextmanager
 def stopping_on_signals(worker: Worker) -> Iterator[None]:
-    """SIGTERM and Ctrl-C stop the worker cleanly; a second one stops it at once."""
+    """SIGTERM and Ctrl-C stop the worker cleanly; a second one stops it at once.
+
+    Python runs handlers between its own steps only, and a client's C code may keep the thread for its whole timeout. So
+    a second thread hears of the signals too (by their numbers on a pipe) and ends the process where that must not wait.
+    """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if worker.is_stopping:
-            logger.warning("second signal: stopping at once; what was not committed is done again at the next start")
-            raise SystemExit(128 + number)
-        logger.info("%s: finishing the turn, then a last commit", signal.Signals(number).name)
-        worker.stop()
+        if not worker.is_stopping:
+            logger.info("%s: finishing the turn, then a last commit", signal.Signals(number).name)
+            worker.stop_now_or_after_turn()
 
+    numbers, written = os.pipe()
+    os.set_blocking(written, False)
     before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
+    pipe_before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_end_at_once_where_due, args=(worker, numbers), name="signals", daemon=True)
+    watcher.start()
     try:
         yield
+    except _OpeningStoppedError:
+        logger.info(STOPPED_EARLY)
     finally:
+        signal.set_wakeup_fd(pipe_before)
+        os.close(written)
+        watcher.join()
+        os.close(numbers)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_at_once_where_due(worker: Worker, numbers: int) -> None:
+    """End the process at a second signal; also at a first that finds it stuck while servers are reached for."""
+    num_heard = 0
+    while heard := os.read(numbers, 1):
+        if heard[0] not in STOP_SIGNALS:
+            continue
+        num_heard += 1
+        if num_heard > 1:
+            logger.warning("second signal: stopping at once; what was not committed is done again at the next start")
+            os._exit(128 + heard[0])
+        if worker.is_opening and not select.select([numbers], [], [], STUCK_S)[0] and worker.is_opening:
+            logger.info(STOPPED_EARLY)
+            os._exit(0)

@@ -1,18 +1,26 @@
 """The implementations that the promises of `connectors.contracts` are checked on, each with what a test needs of it.
 
-To check another one: add a case class with the same members and its name to SOURCES, SINKS or STORES.
+To check another one: add a case class with the same members and its name to SOURCES, SINKS or STORES. There is one
+list of promises; what a kind of log cannot have by its nature stands in LACKING, with the reason, and a test that
+needs it says so (`@needs(Can.…)`) and is skipped there.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
+import pyarrow as pa
 import pytest
 import redis
 
 from connectors.contracts import Sink, Source, StateStore
 from connectors.embedded.log import create_log, drop_log, find_log
+from connectors.file.read import read_table
+from connectors.file.sink import JsonLinesSink
+from connectors.file.source import FileSource, Layout
 from connectors.records import SinkRecord
 from connectors.registry import open_sink, open_source, open_store
 from tests.support import topics
@@ -21,21 +29,54 @@ from tests.support.topics import NewRecord, TopicRecord
 NUM_PARTITIONS = 3
 
 KAFKA = ("kafka-python", "librdkafka", "librdkafka-kip848")
-SOURCES = (*KAFKA, "embedded")
-SINKS = ("kafka-python", "librdkafka", "embedded")
+SOURCES = (*KAFKA, "embedded", "file")
+SINKS = ("kafka-python", "librdkafka", "embedded", "file")
 STORES = ("redis", "sqlite")
+
+
+class Can(Enum):
+    """What a log may be able to do; a promise that rests on it is checked only where it is so."""
+
+    PARTITIONS = "several partitions"
+    RAW_BYTES = "records of any bytes, with keys, headers and times"
+    COMMITS = "positions kept for a group, whose members share the partitions"
+    GROWTH = "records added and removed while it is read"
+
+
+LACKING: Mapping[str, Mapping[Can, str]] = {
+    "file": {
+        Can.PARTITIONS: "a file is one partition",
+        Can.RAW_BYTES: "a file is a table to read, lines of JSON text to write",
+        Can.COMMITS: "a file has no place for positions: the store keeps them with the state",
+        Can.GROWTH: "a file is read as it stands when it is opened",
+    }
+}
+
+
+def needs(*abilities: Can) -> pytest.MarkDecorator:
+    """The mark of a promise that only logs with these abilities can keep."""
+    return pytest.mark.needs(*abilities)
+
+
+def skip_what_it_cannot(kind: str, request: pytest.FixtureRequest) -> None:
+    """Skip the asking test where its promise rests on what this kind of log has not, with the reason."""
+    mark = request.node.get_closest_marker("needs")
+    for ability in mark.args if mark is not None else ():
+        if ability in LACKING.get(kind, {}):
+            pytest.skip(f"needs {ability.value}; {LACKING[kind][ability]}")
 
 
 def marked(names: Sequence[str]) -> list[Any]:
     """The names as parameters; those that need a server carry the mark."""
-    local = ("embedded", "sqlite")
+    local = ("embedded", "file", "sqlite")
     return [pytest.param(name, marks=() if name in local else pytest.mark.servers) for name in names]
 
 
 class LogCase(Protocol):
-    """A log of NUM_PARTITIONS partitions under one kind of connector."""
+    """A log under one kind of connector, with as many partitions as it can have, at most NUM_PARTITIONS."""
 
     topic: str
+    num_partitions: int
 
     def source(self, group: str) -> Source:
         """A new source of the log."""
@@ -49,6 +90,9 @@ class LogCase(Protocol):
     def put(self, number: int, records: Sequence[SinkRecord]) -> None:
         """Add records to one partition."""
 
+    def body(self, value: bytes | None) -> bytes | None:
+        """The value put, of a value read."""
+
     def remove_before(self, number: int, position: int) -> None:
         """Drop the head of a partition."""
 
@@ -59,7 +103,16 @@ class LogCase(Protocol):
         """The logs there are."""
 
 
-class KafkaCase:
+class _PlainCase:
+    """What logs of raw bytes share."""
+
+    num_partitions = NUM_PARTITIONS
+
+    def body(self, value: bytes | None) -> bytes | None:
+        return value
+
+
+class KafkaCase(_PlainCase):
     """Logs of a real broker."""
 
     def __init__(self, kind: str, servers: str, topic: str) -> None:
@@ -107,7 +160,7 @@ class KafkaCase:
         return topics.topic_names(self.servers)
 
 
-class EmbeddedCase:
+class EmbeddedCase(_PlainCase):
     """Logs of this process."""
 
     def __init__(self, topic: str) -> None:
@@ -148,6 +201,65 @@ class EmbeddedCase:
     def drop(self) -> None:
         """Forget the log."""
         drop_log(self.topic)
+
+
+class FileCase:
+    """A table to read, whose series are named by the values put, and files of JSON lines to write, in one folder."""
+
+    num_partitions = 1
+    max_record_bytes = 200_000
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.topic = f"{name}.csv"
+        self._folder = folder
+        warm = folder / "warm.csv"
+        warm.write_text("unique_id,ds,y\na,0,1\n")
+        read_table(warm)  # Arrow keeps a thread for reading from its first file on, for the length of the process
+        warm.unlink()
+
+    def source(self, group: str) -> Source:
+        return FileSource(self._folder / self.topic, Layout(entries_per_record=1))
+
+    def missing_source(self) -> Source:
+        return FileSource(self._folder / f"{self.topic}x")
+
+    def sink(self, topic: str) -> Sink:
+        return JsonLinesSink(self._folder / topic, self.max_record_bytes)
+
+    def put(self, number: int, records: Sequence[SinkRecord]) -> None:
+        path = self._folder / self.topic
+        lines = path.read_text().splitlines() if path.exists() else ["unique_id,ds,y"]
+        first = len(lines)
+        lines += [f"{(one.value or b'').decode()},{1_700_000_000 + first + row},1" for row, one in enumerate(records)]
+        path.write_text("\n".join(lines) + "\n")
+
+    def body(self, value: bytes | None) -> bytes | None:
+        (row,) = pa.ipc.open_stream(value).read_all().select(["sensor"]).to_pylist()
+        return str(row["sensor"]).encode()
+
+    def remove_before(self, number: int, position: int) -> None:
+        raise NotImplementedError(LACKING["file"][Can.GROWTH])
+
+    def records(self, topic: str) -> list[TopicRecord]:
+        lines = map(orjson.loads, (self._folder / topic).read_bytes().splitlines())
+        return [
+            TopicRecord(0, row, _bytes(line["key"]), _bytes(line["value"]), _headers(line))
+            for row, line in enumerate(lines)
+        ]
+
+    def names(self) -> set[str]:
+        return {path.name for path in self._folder.iterdir()}
+
+
+def _bytes(text: object) -> bytes | None:
+    """What a line of JSON holds, as the bytes that were written."""
+    if text is None:
+        return None
+    return text.encode() if isinstance(text, str) else orjson.dumps(text)
+
+
+def _headers(line: Mapping[str, Any]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, text.encode()) for name, text in line["headers"].items())
 
 
 class StoreCase:

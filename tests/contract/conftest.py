@@ -5,16 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.cases import SINKS, SOURCES, STORES, EmbeddedCase, KafkaCase, LogCase, StoreCase, marked
+from tests.contract.cases import (
+    SINKS,
+    SOURCES,
+    STORES,
+    EmbeddedCase,
+    FileCase,
+    KafkaCase,
+    LogCase,
+    StoreCase,
+    marked,
+    skip_what_it_cannot,
+)
 
 
 def _log_case(request: pytest.FixtureRequest, new_name: Callable[[], str]) -> Iterator[LogCase]:
-    if request.param != "embedded":
+    skip_what_it_cannot(request.param, request)
+    if request.param == "embedded":
+        case = EmbeddedCase(new_name())
+        yield case
+        case.drop()
+    elif request.param == "file":
+        yield FileCase(request.getfixturevalue("tmp_path"), new_name())
+    else:
         yield KafkaCase(request.param, request.getfixturevalue("kafka_servers"), new_name())
-        return
-    case = EmbeddedCase(new_name())
-    yield case
-    case.drop()
 
 
 @pytest.fixture(params=marked(SOURCES))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from connectors.contracts import RevokeCallback, Source
 from connectors.records import Partition, Polled, RecordBatch, SinkRecord
+from tests.contract.cases import LogCase
 from tests.support.waiting import poll_for
 
 OPEN_S = 20.0
@@ -95,6 +96,6 @@ class Reader:
         return sum(map(len, self.read.values()))
 
 
-def bodies(read: Mapping[int, bytes | None]) -> list[bytes | None]:
-    """The values in order of offset."""
-    return [read[offset] for offset in sorted(read)]
+def bodies(log: LogCase, read: Mapping[int, bytes | None]) -> list[bytes | None]:
+    """The values put, in order of offset."""
+    return [log.body(read[offset]) for offset in sorted(read)]

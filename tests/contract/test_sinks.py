@@ -10,7 +10,7 @@ import pytest
 from connectors.contracts import Sink
 from connectors.errors import RecordTooLargeError
 from connectors.records import SinkRecord
-from tests.contract.cases import LogCase
+from tests.contract.cases import Can, LogCase, needs
 from tests.support import leaks
 
 OPEN_S = 20.0
@@ -39,9 +39,10 @@ def test_records_of_a_key_come_to_one_partition_in_the_order_written(target: Log
     assert sum(map(len, rows.values())) == 3000
     assert all(numbers == sorted(numbers) for numbers in rows.values())
     assert all(len(found) == 1 for found in places.values())
-    assert len(set.union(*places.values())) == 3
+    assert len(set.union(*places.values())) == target.num_partitions
 
 
+@needs(Can.RAW_BYTES)
 def test_what_was_flushed_is_kept_byte_for_byte(target: LogCase, new_name: Callable[[], str]):
     topic = new_name()
     sent = [
@@ -68,6 +69,16 @@ def test_a_record_without_key_and_value_is_no_poison(target: LogCase, new_name: 
     assert kept.headers == (("reason", b"undecodable"),)
 
 
+def test_what_was_written_before_stays(target: LogCase, new_name: Callable[[], str]):
+    topic = new_name()
+    for number in range(2):
+        with opened(target.sink(topic)) as sink:
+            sink.write([SinkRecord(b"k", b"%d" % number)])
+            sink.flush(OPEN_S)
+    assert [record.value for record in target.records(topic)] == [b"0", b"1"]
+
+
+@needs(Can.PARTITIONS)
 def test_a_missing_topic_is_made_with_the_partitions_asked_for_and_an_old_one_stays(
     target: LogCase, new_name: Callable[[], str]
 ):

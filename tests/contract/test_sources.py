@@ -8,19 +8,28 @@ import pytest
 
 from connectors.errors import MissingTopicError, PositionError, StaleEpochError
 from connectors.records import Bounds, Partition, SinkRecord
-from tests.contract.cases import NUM_PARTITIONS, LogCase
+from tests.contract.cases import NUM_PARTITIONS, Can, LogCase, needs
 from tests.contract.reading import Reader, bodies, numbered, opened, seek_all, until_assigned
 from tests.support import leaks
 from tests.support.waiting import poll_for
 
 
-def test_poll_waits_its_timeout_at_most_and_only_for_the_first_record(log: LogCase):
+def test_poll_waits_its_timeout_at_most(log: LogCase):
+    log.put(0, numbered(0, 3))
     with opened(log.source("g")) as source:
-        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        seek_all(source, until_assigned(source, log.num_partitions))
+        Reader(source).until(3)
         source.poll(1000, 0.2)
         began_s = time.monotonic()
         assert len(source.poll(1000, 0.2)) == 0
         assert time.monotonic() - began_s < 1.5
+
+
+@needs(Can.GROWTH)
+def test_poll_waits_only_for_the_first_record(log: LogCase):
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        source.poll(1000, 0.2)
         late = threading.Timer(0.3, log.put, (1, numbered(0, 3)))
         late.start()
         began_s = time.monotonic()
@@ -31,19 +40,29 @@ def test_poll_waits_its_timeout_at_most_and_only_for_the_first_record(log: LogCa
 
 
 def test_records_come_in_log_order_none_twice_none_left_out(log: LogCase):
-    for number in range(NUM_PARTITIONS):
+    for number in range(log.num_partitions):
         log.put(number, numbered(0, 500, f"p{number}-"))
     with opened(log.source("g")) as source:
-        seek_all(source, until_assigned(source, NUM_PARTITIONS))
-        reader = Reader(source).until(500 * NUM_PARTITIONS, max_records=37)
-        for number in range(NUM_PARTITIONS):
+        seek_all(source, until_assigned(source, log.num_partitions))
+        reader = Reader(source).until(500 * log.num_partitions, max_records=37)
+        for number in range(log.num_partitions):
             read = reader.read[Partition(log.topic, number)]
             assert list(read) == list(range(500))
-            assert bodies(read) == [f"p{number}-{row}".encode() for row in range(500)]
-        log.put(0, numbered(500, 600, "p0-"))
-        assert reader.until(500 * NUM_PARTITIONS + 100).read[Partition(log.topic, 0)][599] == b"p0-599"
+            assert bodies(log, read) == [f"p{number}-{row}".encode() for row in range(500)]
 
 
+@needs(Can.GROWTH)
+def test_what_is_added_comes_after_what_was_read(log: LogCase):
+    log.put(0, numbered(0, 500))
+    with opened(log.source("g")) as source:
+        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        reader = Reader(source).until(500)
+        log.put(0, numbered(500, 600))
+        read = reader.until(600).read[Partition(log.topic, 0)]
+        assert bodies(log, read) == [b"v%d" % row for row in range(600)]
+
+
+@needs(Can.RAW_BYTES)
 def test_columns_carry_keys_values_headers_and_times(log: LogCase):
     sent = [
         SinkRecord(b"k", b"v", (("a", b"1"), ("b", b"")), 1_700_000_000_123_000_000),
@@ -63,13 +82,13 @@ def test_columns_carry_keys_values_headers_and_times(log: LogCase):
 
 
 def test_nothing_of_a_partition_comes_before_its_first_seek(log: LogCase):
-    for number in range(NUM_PARTITIONS):
+    for number in range(log.num_partitions):
         log.put(number, numbered(0, 200))
     with opened(log.source("g")) as source:
-        mine = until_assigned(source, NUM_PARTITIONS)
+        mine = until_assigned(source, log.num_partitions)
         for _ in range(5):
             assert not source.poll(1000, 0.1).batches
-        chosen = Partition(log.topic, 1)
+        chosen = Partition(log.topic, log.num_partitions - 1)
         assert chosen in mine
         source.seek(chosen, 150)
         reader = Reader(source).until(50)
@@ -82,13 +101,14 @@ def test_a_seek_decides_the_next_record_however_much_was_fetched_before(log: Log
     log.put(0, numbered(0, 3000))
     partition = Partition(log.topic, 0)
     with opened(log.source("g")) as source:
-        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        seek_all(source, until_assigned(source, log.num_partitions))
         for position in (0, 2500, 10, 11, 2999, 0):
             source.seek(partition, position)
             reader = Reader(source).until(1, max_records=7)
             assert min(reader.read[partition]) == position
 
 
+@needs(Can.GROWTH)
 def test_a_seek_below_the_log_begins_at_its_earliest_record(log: LogCase):
     log.put(0, numbered(0, 100))
     log.remove_before(0, 40)
@@ -103,41 +123,52 @@ def test_a_seek_below_the_log_begins_at_its_earliest_record(log: LogCase):
 def test_a_seek_beyond_the_end_is_refused_aloud(log: LogCase):
     log.put(0, numbered(0, 10))
     with opened(log.source("g")) as source:
-        until_assigned(source, NUM_PARTITIONS)
+        until_assigned(source, log.num_partitions)
         source.seek(Partition(log.topic, 0), 5000)
         with pytest.raises(PositionError, match=r"position 5000 lies beyond the log's end 10"):
             poll_for(lambda: source.poll(100, 0.1).at_end, 10.0)
 
 
 def test_bounds_are_those_of_the_log(log: LogCase):
-    log.put(1, numbered(0, 7))
+    last = log.num_partitions - 1
+    log.put(last, numbered(0, 7))
     with opened(log.source("g")) as source:
-        mine = until_assigned(source, NUM_PARTITIONS)
-        assert source.num_partitions == NUM_PARTITIONS
-        assert source.bounds(mine) == {
-            Partition(log.topic, 0): Bounds(0, 0),
-            Partition(log.topic, 1): Bounds(0, 7),
-            Partition(log.topic, 2): Bounds(0, 0),
-        }
+        mine = until_assigned(source, log.num_partitions)
+        assert source.num_partitions == log.num_partitions
+        empty = {Partition(log.topic, number): Bounds(0, 0) for number in range(last)}
+        assert source.bounds(mine) == {**empty, Partition(log.topic, last): Bounds(0, 7)}
         assert source.bounds([]) == {}
 
 
 def test_ends_are_heard_of_without_asking(log: LogCase):
-    log.put(1, numbered(0, 7))
+    last = log.num_partitions - 1
+    log.put(last, numbered(0, 7))
     with opened(log.source("g")) as source:
-        seek_all(source, until_assigned(source, NUM_PARTITIONS))
-        one = Partition(log.topic, 1)
+        seek_all(source, until_assigned(source, log.num_partitions))
+        one = Partition(log.topic, last)
         Reader(source).until(7)
         assert source.ends([one]) == {one: 7}
         assert source.ends([]) == {}
 
 
+def test_committed_is_what_was_last_committed(log: LogCase):
+    log.put(0, numbered(0, 10))
+    with opened(log.source("g")) as source:
+        mine = until_assigned(source, log.num_partitions)
+        assert source.committed(mine) == dict.fromkeys(mine)
+        source.commit({})
+        source.commit(dict.fromkeys(mine, 5))
+        source.commit(dict.fromkeys(mine, 3))
+        assert source.committed(mine) == dict.fromkeys(mine, 3)
+        assert source.committed([]) == {}
+
+
+@needs(Can.COMMITS, Can.PARTITIONS)
 def test_committed_is_what_the_last_owner_committed(log: LogCase):
     first, second = Partition(log.topic, 0), Partition(log.topic, 1)
     with opened(log.source("g")) as source:
         mine = until_assigned(source, NUM_PARTITIONS)
         assert source.committed(mine) == dict.fromkeys(mine)
-        source.commit({})
         source.commit({first: 5})
         source.commit({first: 3, second: 9})
         assert source.committed([first, second]) == {first: 3, second: 9}
@@ -149,7 +180,8 @@ def test_committed_is_what_the_last_owner_committed(log: LogCase):
         assert source.committed([first]) == {first: None}
 
 
-def test_on_revoke_runs_in_close_while_a_commit_succeeds(log: LogCase):
+def test_on_revoke_runs_in_close_on_the_thread_of_the_owner(log: LogCase):
+    log.put(0, numbered(0, 10))
     gone: list[frozenset[Partition]] = []
     threads: set[int] = set()
     source = log.source("g")
@@ -160,14 +192,22 @@ def test_on_revoke_runs_in_close_while_a_commit_succeeds(log: LogCase):
         source.commit(dict.fromkeys(partitions, 11))
 
     with opened(source, on_revoke):
-        mine = until_assigned(source, NUM_PARTITIONS)
+        mine = until_assigned(source, log.num_partitions)
         seek_all(source, mine)
     assert gone == [frozenset(mine)]
     assert threads == {threading.get_ident()}
+
+
+@needs(Can.COMMITS)
+def test_what_is_committed_in_on_revoke_is_kept(log: LogCase):
+    source = log.source("g")
+    with opened(source, lambda gone: source.commit(dict.fromkeys(gone, 11))):
+        mine = until_assigned(source, NUM_PARTITIONS)
     with opened(log.source("g")) as after:
         assert after.committed(until_assigned(after, NUM_PARTITIONS)) == dict.fromkeys(mine, 11)
 
 
+@needs(Can.COMMITS, Can.PARTITIONS, Can.GROWTH)
 def test_a_second_member_gets_partitions_only_after_the_first_has_committed_them(log: LogCase):
     for number in range(NUM_PARTITIONS):
         log.put(number, numbered(0, 100))
@@ -213,6 +253,7 @@ def test_a_second_member_gets_partitions_only_after_the_first_has_committed_them
         assert second.committed(other.assigned) == {part: 40 + part.number for part in other.assigned}
 
 
+@needs(Can.COMMITS, Can.PARTITIONS)
 def test_a_commit_waits_for_a_rebalance_that_is_going_on(log: LogCase):
     with opened(log.source("g")) as first:
         mine = until_assigned(first, NUM_PARTITIONS)
@@ -249,6 +290,7 @@ def test_a_commit_waits_for_a_rebalance_that_is_going_on(log: LogCase):
 
 
 def test_a_missing_topic_is_named_with_its_nearest_and_not_created(log: LogCase):
+    log.put(0, numbered(0, 1))
     source = log.missing_source()
     with leaks.no_leaks(), pytest.raises(MissingTopicError, match=rf"{log.topic}x.*did you mean '{log.topic}'"):
         source.open(lambda gone: None, 10.0)
@@ -261,7 +303,7 @@ def test_nothing_is_left_after_close(log: LogCase):
     with leaks.no_leaks():
         source = log.source("g")
         source.open(lambda gone: None, 20.0)
-        seek_all(source, until_assigned(source, NUM_PARTITIONS))
+        seek_all(source, until_assigned(source, log.num_partitions))
         Reader(source).until(10)
         source.close()
         source.close()

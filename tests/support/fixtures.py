@@ -6,6 +6,7 @@ new_topic       a function: creates a topic of that broker (num_partitions) and 
 new_name        a function: a fresh name, for topics, groups and prefixes
 own_kafka       a broker a test may kill, freeze and restart; running again for the next test
 own_redis       a Redis of this test alone
+secure          a broker and a Redis that want TLS and a password, for the whole session
 no_leaks        fails the test if it leaves a thread, socket or file behind
 """
 
@@ -16,6 +17,7 @@ import pytest
 from tests.support import leaks, topics
 from tests.support.kafka_server import KafkaServer
 from tests.support.redis_server import RedisServer
+from tests.support.secure_servers import SecureServers
 
 NewTopic = Callable[..., str]
 
@@ -82,6 +84,16 @@ def own_redis() -> Iterator[RedisServer]:
         yield server.start()
     finally:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def secure() -> Iterator[SecureServers]:
+    """Servers that want TLS and a password, for the whole session; use fresh topics, groups and prefixes."""
+    servers = SecureServers()
+    try:
+        yield servers.start()
+    finally:
+        servers.close()
 
 
 @pytest.fixture

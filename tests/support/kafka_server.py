@@ -7,6 +7,7 @@ import fcntl
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -98,14 +99,24 @@ def _fetch_jars(jars: Path) -> None:
 class KafkaServer:
     """A broker and controller in one JVM with its own folder; owned by one test session, may be killed and restarted.
 
+    Args:
+        extra_properties: of the plain listener's and the controller's ports -> lines that add to, or stand for, ours.
+        format_arguments: more for the tool that formats its folder.
+
     Attributes:
         servers: its address, "127.0.0.1:port", the same after a restart.
     """
 
-    def __init__(self, port: int | None = None, extra_properties: str = "") -> None:
+    def __init__(
+        self,
+        port: int | None = None,
+        extra_properties: Callable[[int, int], str] = lambda port, controller_port: "",
+        format_arguments: Sequence[str] = (),
+    ) -> None:
         self.port = port or free_port()
         self.servers = f"127.0.0.1:{self.port}"
         self._extra = extra_properties
+        self._format_arguments = format_arguments
         self._folder: Path | None = None
         self._process: ServerProcess | None = None
 
@@ -121,10 +132,11 @@ class KafkaServer:
     def _formatted_folder(self) -> Path:
         folder = new_folder("kafka")
         config = folder / "server.properties"
-        text = _PROPERTIES.format(port=self.port, controller_port=free_port(), folder=folder)
-        config.write_text(text + self._extra)
-        cluster_id = "c3RyZWFtLWVuZ2luZS10Zw"
-        tool = _java("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id, "-c", str(config))
+        controller_port = free_port()
+        text = _PROPERTIES.format(port=self.port, controller_port=controller_port, folder=folder)
+        config.write_text(text + self._extra(self.port, controller_port))
+        where = ["--standalone", "-t", "c3RyZWFtLWVuZ2luZS10Zw", "-c", str(config)]
+        tool = _java("kafka.tools.StorageTool", "format", *where, *self._format_arguments)
         done = subprocess.run(tool, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ServerStartError(f"Kafka could not format its folder:\n{done.stdout}{done.stderr}")

@@ -1,12 +1,11 @@
-"""The sink writes one JSON object a line and loses nothing."""
+"""What a line of JSON holds, and how the disk's faults are told; the sink's promises are in `tests/contract`."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from connectors.errors import ConnectorConfigError, RecordTooLargeError, ServerUnavailableError
-from connectors.file import sink as sink_module
+from connectors.errors import ConnectorConfigError, ServerUnavailableError
 from connectors.file.sink import JsonLinesSink
 from connectors.records import SinkRecord
 
@@ -28,28 +27,6 @@ def test_one_line_a_record_in_order(tmp_path: Path) -> None:
     ]
     sink.close()
     sink.close()
-
-
-def test_what_was_there_before_stays(tmp_path: Path) -> None:
-    path = tmp_path / "out.jsonl"
-    for number in range(2):
-        sink = JsonLinesSink(path)
-        sink.open(1, 1.0)
-        sink.write([SinkRecord(None, str(number).encode())])
-        sink.close()
-    assert [json.loads(line)["value"] for line in path.read_text().splitlines()] == [0, 1]
-
-
-def test_a_record_that_is_too_large_is_refused_and_its_neighbours_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sink_module, "_MAX_RECORD_BYTES", 4)
-    sink = JsonLinesSink(tmp_path / "out.jsonl")
-    sink.open(1, 1.0)
-    with pytest.raises(RecordTooLargeError, match="larger than 4 bytes"):
-        sink.write([SinkRecord(b"a", b"1"), SinkRecord(b"b", b"12345")])
-    sink.close()
-    assert json.loads((tmp_path / "out.jsonl").read_text())["key"] == "a"
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The file source hands every entry out once, in order, from any position."""
+"""How entries are packed, from any position in any cut; the source's promises are in `tests/contract`."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.errors import AddressError, PositionError
+from connectors.errors import AddressError
 from connectors.file.read import read_table
 from connectors.file.source import FileSource, Layout
 from connectors.file.tables import TableError
@@ -76,18 +76,9 @@ def test_every_entry_comes_once_from_any_position(tmp_path: Path, size: int, max
     source.close()
 
 
-def test_positions_are_kept_and_revoked(tmp_path: Path) -> None:
-    source, partition = FileSource(FORMS["long CSV"](tmp_path)), Partition("t.csv", 0)
-    revoked: list[frozenset[Partition]] = []
-    source.open(revoked.append, 1.0)
-    source.poll(1, 0.0)
-    assert source.committed([partition]) == {partition: None}
-    source.commit({partition: 3})
-    assert source.committed([partition]) == {partition: 3}
-    source.close()
-    assert revoked == [{partition}]
+def test_reading_before_open_says_so(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="not open"):
-        source.poll(1, 0.0)
+        FileSource(FORMS["long CSV"](tmp_path)).poll(1, 0.0)
 
 
 def first_record(path: Path, layout: Layout) -> list[dict[str, object]]:
@@ -134,16 +125,6 @@ def test_a_url_chooses_the_channel(tmp_path: Path) -> None:
     source.close()
     with pytest.raises(AddressError, match="known: channel=name"):
         open_source(f"file://{path}?chanel=count")
-
-
-def test_a_position_beyond_the_end_is_refused(tmp_path: Path) -> None:
-    source = FileSource(FORMS["long CSV"](tmp_path))
-    source.open(lambda _: None, 1.0)
-    source.poll(1, 0.0)
-    source.seek(Partition("t.csv", 0), 5000)
-    with pytest.raises(PositionError, match="position 5000 lies beyond the log's end 10"):
-        source.poll(1, 0.0)
-    source.close()
 
 
 def test_what_is_packed_is_what_the_engine_reads(tmp_path: Path) -> None:

@@ -1,17 +1,34 @@
-"""Dead letters: untouched where they fit, cut where they would not."""
+"""Names in a forecast's id; dead letters: untouched where they fit, cut where they would not."""
+
+from dataclasses import replace
 
 import pytest
 
 from stream_engine.codec import decoder_for, encode_dead_letters, encoder_for
-from stream_engine.codec.envelope import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES
+from stream_engine.codec.envelope import HEADER_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, ForecastEnvelope
 from stream_engine.config import ReadingConfig
 from stream_engine.records import Reject
-from tests.support.messages import messages
+from tests.support.messages import NOW_NS, forecasts, messages
 
 
 def size(record):
     headers = sum(len(name) + len(value) + HEADER_OVERHEAD_BYTES for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers + RECORD_OVERHEAD_BYTES
+
+
+def test_a_forecast_id_tells_names_with_its_own_sign_apart():
+    names = [("a|b", "c"), ("a", "b|c"), ("a%7Cb", "c"), ("a", "c"), ("ü", "")]
+    sensors, channels = (list(column) for column in zip(*names, strict=True))
+    batch = replace(forecasts(messages([b""] * len(names))), sensors=sensors, channels=channels)
+    records = ForecastEnvelope("m@1", "application/json").wrap(batch, [b""] * len(names))
+    tail = f"|{NOW_NS // 10**6}|m@1"
+    assert [dict(record.headers)["forecast-id"].decode().removesuffix(tail) for record in records] == [
+        "a%7Cb|c",
+        "a|b%7Cc",
+        "a%257Cb|c",
+        "a|c",
+        "ü|",
+    ]
 
 
 def test_key_value_and_own_headers_are_untouched():

@@ -364,3 +364,22 @@ def test_a_state_that_is_not_finite_starts_afresh_and_sends_no_nonsense() -> Non
         body = orjson.loads(record.value or b"")
         assert all(number is not None for number in body["mean"])
     assert engine.sent() == [("a", 1), ("a", 2), ("a", 3)]
+
+
+def test_a_store_that_stays_away_is_asked_ever_less_often_and_saved_to_once_it_is_back() -> None:
+    engine = Engine(log_of(5), rhythm=Rhythm(commit_s=0.0, checkpoint_s=10.0, store_away_s=60.0))
+    engine.turns(2, 1.0)
+    engine.store.is_away = True
+    failures: list[int] = []
+    for minute in range(10):
+        engine.log.append(A, message("a", 5 + minute, 1.0))
+        engine.turns(60, 1.0)
+        failures.append(int(engine.metrics.registry.get_sample_value("stream_engine_store_failures_total") or 0))
+        assert engine.metrics.registry.get_sample_value("stream_engine_store_away") == 1
+    assert failures[1] >= 3
+    assert 8 <= failures[-1] <= 25, "between 30 and 60 s from one attempt to the next in the end"
+    engine.store.is_away = False
+    engine.turns(62, 1.0)
+    assert engine.metrics.registry.get_sample_value("stream_engine_store_away") == 0
+    assert engine.store.meta.keys() >= {A}
+    assert engine.sent()[-1] == ("a", 14)
