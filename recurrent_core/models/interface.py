@@ -141,25 +141,42 @@ class StreamingModel(ABC):
         return self.advance(arrival, new_state, horizon), new_state
 
     def sequence(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int) -> Outlook:
-        """Fold runs of readings into the rows of a slab, in place, and forecast after each reading.
+        """Fold runs of readings into the rows of a slab, in place, and forecast after each.
 
-        The same as `advance` wave by wave, which is what it does where a model has no faster way.
+        A value of NaN is a question: the slot forecasts from its state as it stands, and elapsed_s, > 0, is the time
+        since its last reading. The same as `advance` and `ask` wave by wave, which is what it does where a model has
+        no faster way.
 
         Args:
-            arrival: [n] columns on the slab's device.
+            arrival: [n] columns on the slab's device; a question's slot has had a reading.
             runs: where they go.
             slab: [rows, state_floats] float32, changed.
         """
-        outlooks, start = [], 0
+        is_question = arrival.value.isnan()
+        order = torch.arange(len(is_question), device=slab.device)
+        outlooks, places, start = [], [], 0
         for end in runs.wave_ends.tolist():
-            wave = slice(start, end)
-            slots = torch.from_numpy(runs.slots[wave]).to(slab.device)
-            rows = slab[slots]
-            columns = (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)
-            outlooks.append(self.advance(Arrival(*(column[wave] for column in columns)), rows, horizon))
-            slab[slots] = rows
+            wave = order[start:end]
+            for which in (wave[~is_question[wave]], wave[is_question[wave]]):
+                if len(which):
+                    slots = torch.from_numpy(runs.slots).to(slab.device)[which]
+                    outlooks.append(self._one_wave(arrival, which, slots, slab, horizon))
+                    places.append(which)
             start = end
-        return Outlook(*(torch.cat(columns) for columns in zip(*map(_columns, outlooks), strict=True)))
+        back = torch.cat(places).argsort()
+        return Outlook(*(torch.cat(columns)[back] for columns in zip(*map(_columns, outlooks), strict=True)))
+
+    def _one_wave(self, arrival: Arrival, which: Tensor, slots: Tensor, slab: Tensor, horizon: int) -> Outlook:
+        """Readings, or questions, of different slots."""
+        value, *when = (
+            column[which] for column in (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)
+        )
+        rows = slab[slots]
+        if value[0].isnan():
+            return self.ask(Question(*when), rows, horizon)
+        outlook = self.advance(Arrival(value, *when), rows, horizon)
+        slab[slots] = rows
+        return outlook
 
     @abstractmethod
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:

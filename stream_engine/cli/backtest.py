@@ -81,13 +81,17 @@ def backtest(  # noqa: PLR0913 (one argument per option)
 
         stream-engine backtest metr_la.csv --mask-zeros --test-start 2012-06-04T10:10:00Z --out scores/
     """
-    from stream_engine.backtest.run import FORECASTS_FILE, SCORES_FILE, Plan, Watcher, run_backtest, to_json
-
-    names = [] if baselines.strip() in ("", "none") else [name.strip() for name in baselines.split(",")]
     from stream_engine.backtest.run import (
+        FORECASTS_FILE,
         REPORT_FILE,
+        SCORES_FILE,
+        Plan,
+        Watcher,
+        run_backtest,
+        to_json,
     )
 
+    names = [] if baselines.strip() in ("", "none") else [name.strip() for name in baselines.split(",")]
     plan = Plan(
         path=data,
         choice=Choice(channel, mask_zeros, condition(valid_where)),

@@ -28,6 +28,8 @@ NUM_FEATURES = NUM_CONTEXT + 2 * NUM_GRID
 MOST_SCALES = 1e4
 MOST_ERRORS = 20.0
 MOST_LOG = 10.0
+MOST_COUNT = 1000.0
+"""Readings beyond which a slot counts as old: a network must not meet counts it has never seen."""
 SHAPE_MEMORY = 2
 """The memory whose past residuals are features: the class of day's profile."""
 
@@ -97,7 +99,7 @@ def _others(parts: Parts, origin: Origin, is_noted: Tensor) -> Tensor:
     short, long = parts["step_sizes"].unbind(dim=1)
     gap = torch.zeros_like(angle) if origin.gap is None else origin.gap[:, 0]
     columns = [
-        parts["count"].log(),
+        parts["count"].clamp(max=MOST_COUNT).log(),
         ((short + 1e-30) / (long + 1e-30)).log().clamp(-MOST_LOG, MOST_LOG),
         parts["habits"][:, 0],
         parts["habits"][:, 1],

@@ -23,6 +23,8 @@ POWER = 10.0
 HARMONICS = 6
 """Of the time of day."""
 NUM_INPUTS = NUM_CONTEXT + 2 * (HARMONICS - 1)
+LEAST_SPREAD = 0.1
+"""Of a feature: one that hardly varied in training must not shout when it does."""
 MOST_SHIFT = 5.0
 CHUNK = 8192
 
@@ -50,7 +52,7 @@ class MixNet(nn.Module):
         """Set the shift and spread of the context from a sample of features, [n, NUM_FEATURES]."""
         context = self._squash(features)
         self.shift.copy_(context.mean(dim=0))
-        self.spread.copy_(context.std(dim=0).clamp(min=1e-3))
+        self.spread.copy_(context.std(dim=0).clamp(min=LEAST_SPREAD))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the mix should be corrected by.

@@ -51,6 +51,7 @@ class Elinformer(StreamingModel):
         self._name, self._version = name, version
         self._on_torch = OnTorch(config, has_network=self.network is not None)
         self._on_cpu = OnCpu(config, self.layout, has_network=self.network is not None)
+        self._observer = OnCpu(config, self.layout, has_network=True)
 
     @classmethod
     def untrained(
@@ -104,6 +105,27 @@ class Elinformer(StreamingModel):
         self._check(slab, horizon)
         with torch.inference_mode():
             return self._on_cpu.advance(arrival, runs.slots, slab, horizon, self._prior(slab), self._finish)
+
+    def observe(self, arrival: Arrival, runs: Runs, slab: Tensor) -> Made:
+        """Fold runs of readings as `sequence` does; what a network on top of the mix is shown at each.
+
+        For training: rows are in host memory, and this model's own network, if it has one, is left aside. The choice
+        between candidates learns nothing.
+        """
+        seen: list[Made] = []
+
+        def take(made: Made) -> Final:
+            seen.append(made)
+            return finish_plain(made)
+
+        self.layout.check(slab)
+        with torch.inference_mode():
+            self._observer.advance(arrival, runs.slots, slab, 1, self._prior(slab), take)
+        return seen[0]
+
+    def anchors(self, slab: Tensor) -> Tensor:
+        """What every row's values are relative to, [rows] float64."""
+        return scaling.join_anchor(self.layout.view(slab, "anchor"))
 
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)

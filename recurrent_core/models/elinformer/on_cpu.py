@@ -44,7 +44,6 @@ class OnCpu:
         if not are_kept():
             logger.info("compiling the model's loops for this machine, once: some 20 s")
         self.advance(Arrival(one, 0.0 * one, one, one), np.zeros(1, np.int64), fresh, 1, prior, finish_plain)
-        self.ask(Question(one, one, one), fresh, 1, prior, finish_plain)
 
     def advance(
         self, arrival: Arrival, slots: NDArray[np.int64], slab: Tensor, horizon: int, prior: Tensor, finish: Finish
@@ -52,7 +51,7 @@ class OnCpu:
         """Fold readings into the rows at slots, in place, in order, and forecast after each.
 
         Args:
-            arrival: [n] columns; those of one slot in order of time.
+            arrival: [n] columns; those of one slot in order of time; a value of NaN is a question.
             slots: [n] row of each reading.
         """
         rows = slab.numpy()
@@ -61,7 +60,7 @@ class OnCpu:
         columns = np.stack(
             [column.numpy() for column in (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)]
         )
-        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 3))
+        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 4))
         features = self._features(num)
         doors.advance(rows, order, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
         made = _made(mix, error, seen, features)
@@ -72,19 +71,9 @@ class OnCpu:
 
     def ask(self, question: Question, state: Tensor, horizon: int, prior: Tensor, finish: Finish) -> Outlook:
         """Forecast from the rows as they stand."""
-        rows = state.numpy()
-        num, num_leads = len(rows), max(horizon, NUM_LEADS)
-        columns = np.stack(
-            [column.numpy() for column in (question.elapsed_s, question.cadence_s, question.second_of_week)]
-        )
-        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 3))
-        features = self._features(num)
-        doors.ask(rows, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
-        made = _made(mix, error, seen, features)
-        sides = _sides(finish(made))
-        drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
-        doors.spread_asked(rows, columns, self._places, *sides, drift, mean, quantiles)
-        return self._outlook(made, drift, mean, quantiles)
+        nothing = torch.full_like(question.elapsed_s, torch.nan)
+        arrival = Arrival(nothing, question.elapsed_s, question.cadence_s, question.second_of_week)
+        return self.advance(arrival, np.arange(len(state)), state, horizon, prior, finish)
 
     def _features(self, num: int) -> NDArray[np.float32]:
         return np.empty((num, NUM_FEATURES) if self._has_network else (0, 0), np.float32)

@@ -18,13 +18,14 @@ from recurrent_core.models.elinformer.kernel.settle import choose, learn_settled
 
 @door
 def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features):
-    """Fold readings into the rows and forecast after each.
+    """Fold readings into the rows and forecast after each; where a value is NaN, forecast from the row as it stands.
 
     Args:
         slab: [rows, floats] float32, changed. order: [n] readings by slot. slots: [n].
-        columns: [4, n] float64: value, elapsed_s, cadence_s, second_of_week.
+        columns: [4, n] float64: value, elapsed_s since the row's last reading (> 0 for a question), cadence_s,
+            second_of_week.
         mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
-        seen: [n, 3] float64, written: the row's scale, tick and count after each reading.
+        seen: [n, 4] float64, written: the row's scale, tick and count, and the ticks since its last reading.
         features: [n, NUM_FEATURES] float32, written where a network wants them; [0, 0] where none does.
     """
     work = make_work(mix.shape[1])
@@ -32,13 +33,18 @@ def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features
     for i in order:
         row = slab[slots[i]]
         at = clock(p, columns[2, i])
-        second = columns[3, i]
-        scale = fold(row, p, k, at, columns[0, i], columns[1, i], second, residuals)
-        forecast(row, p, k, at, second, second, 0.0, prior, scale, work, mix[i], error[i])
+        second, last, gap = columns[3, i], columns[3, i], 0.0
+        if np.isnan(columns[0, i]):
+            scale = scale_of(row, p)
+            last, gap = second - columns[1, i], gap_ticks(columns[1, i], columns[2, i])
+        else:
+            scale = fold(row, p, k, at, columns[0, i], columns[1, i], second, residuals)
+        forecast(row, p, k, at, second, last, gap, prior, scale, work, mix[i], error[i])
         if features.shape[0]:
-            write_features(row, p, at, second, second, 0.0, scale, work, mix[i], error[i], features[i])
-        note(row, p, scale, work, mix[i])
-        seen[i, 0], seen[i, 1], seen[i, 2] = scale, row[p.tick], row[p.counted]
+            write_features(row, p, at, second, last, gap, scale, work, mix[i], error[i], features[i])
+        if gap == 0.0:
+            note(row, p, scale, work, mix[i])
+        seen[i, 0], seen[i, 1], seen[i, 2], seen[i, 3] = scale, row[p.tick], row[p.counted], gap
 
 
 @door
@@ -46,7 +52,7 @@ def settle(slab, order, slots, values, p, seen, candidates, lean, lower, upper, 
     """Learn from the truths that arrived what the final forecasts missed, then choose, note and spread the new ones.
 
     Args:
-        slab, order, slots: as in `advance`. values: [n]. seen: [n, 3], as `advance` left it.
+        slab, order, slots: as in `advance`. values: [n]. seen: [n, 4], as `advance` left it.
         candidates: [n, candidates, leads >= NUM_LEADS]; lean, lower, upper: [n, leads]; see made.Final.
         drift: [n, 2] float64, written: short and long running error.
         mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.
@@ -55,45 +61,12 @@ def settle(slab, order, slots, values, p, seen, candidates, lean, lower, upper, 
     middle, shares = np.empty(candidates.shape[2]), np.empty((num_candidates, NUM_KNOTS))
     for i in order:
         row = slab[slots[i]]
-        tick = int(seen[i, 1])
-        learn_settled(row, p, relative(row, p, values[i]), tick, num_candidates)
-        weigh_candidates(row, p, shares)
-        choose(shares, 0, candidates[i], middle)
-        note_final(row, p, tick, candidates[i], middle, lower[i], upper[i])
-        drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
-        spread(row, p, 0, middle, lean[i], lower[i], upper[i], mean[i], quantiles[i])
-
-
-@door
-def ask(slab, columns, p, k, prior, mix, error, seen, features):
-    """Forecast every row as it stands.
-
-    Args:
-        slab: [n, floats] float32, left unchanged. columns: [3, n] float64: elapsed_s, cadence_s, second_of_week of the
-            origin. mix, error, seen, features: as in `advance`.
-    """
-    work = make_work(mix.shape[1])
-    for i in range(len(slab)):
-        row = slab[i]
-        at = clock(p, columns[1, i])
-        second = columns[2, i]
-        scale = scale_of(row, p)
-        gap = gap_ticks(columns[0, i], columns[1, i])
-        last = second - columns[0, i]
-        forecast(row, p, k, at, second, last, gap, prior, scale, work, mix[i], error[i])
-        if features.shape[0]:
-            write_features(row, p, at, second, last, gap, scale, work, mix[i], error[i], features[i])
-        seen[i, 0], seen[i, 1], seen[i, 2] = scale, row[p.tick], row[p.counted]
-
-
-@door
-def spread_asked(slab, columns, p, candidates, lean, lower, upper, drift, mean, quantiles):
-    """Choose and spread final forecasts that were asked for; arguments as in `ask` and `settle`."""
-    middle, shares = np.empty(candidates.shape[2]), np.empty((candidates.shape[1], NUM_KNOTS))
-    for i in range(len(slab)):
-        row = slab[i]
-        passed = passed_ticks(gap_ticks(columns[0, i], columns[1, i]))
+        tick, passed = int(seen[i, 1]), passed_ticks(seen[i, 3])
+        if passed == 0:
+            learn_settled(row, p, relative(row, p, values[i]), tick, num_candidates)
         weigh_candidates(row, p, shares)
         choose(shares, passed, candidates[i], middle)
+        if passed == 0:
+            note_final(row, p, tick, candidates[i], middle, lower[i], upper[i])
         drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
         spread(row, p, passed, middle, lean[i], lower[i], upper[i], mean[i], quantiles[i])

@@ -8,6 +8,7 @@ import numpy as np
 from recurrent_core.calendar import DAY_S, NUM_MEMORIES, WEEK_S
 from recurrent_core.models.elinformer.features import (
     LAGS,
+    MOST_COUNT,
     MOST_ERRORS,
     MOST_LOG,
     MOST_SCALES,
@@ -80,7 +81,7 @@ def _others(row, p, at, second, last_second, gap, out):
     """What is no length: how much was seen, how the values behave, and when it is."""
     angle = last_second / at.day_period_s * (2.0 * np.pi)
     short, long = np.float64(row[p.step_sizes]), np.float64(row[p.step_sizes + 1])
-    out[0] = np.log(np.float64(row[p.counted]))
+    out[0] = np.log(min(np.float64(row[p.counted]), MOST_COUNT))
     out[1] = clip(np.log((short + 1e-30) / (long + 1e-30)), MOST_LOG)
     out[2], out[3] = row[p.habits], row[p.habits + 1]
     out[4] = 1.0 if second >= 5.0 * DAY_S else 0.0
