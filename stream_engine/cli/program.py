@@ -13,6 +13,7 @@ from stream_engine.cli.doctor import doctor
 from stream_engine.cli.inspect import inspect
 from stream_engine.cli.replay import replay
 from stream_engine.cli.run import run
+from stream_engine.cli.train import train
 from stream_engine.errors import EngineError
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, run, replay, backtest, inspect, doctor):
+for command in (demo, run, replay, train, backtest, inspect, doctor):
     app.command()(command)
 
 

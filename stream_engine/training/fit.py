@@ -4,6 +4,7 @@ I know nothing of files or of where the origins come from. Same origins, regimen
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,9 +79,6 @@ class Course:
         self.network.standardise(self._all.features[sample])
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=regimen.rate, weight_decay=regimen.decay)
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimiser, regimen.rate, total_steps=regimen.num_steps, pct_start=0.05
-        )
         self.step = 0
 
     def learn(self, num_steps: int, told: Callable[[float], None] = lambda _: None) -> None:
@@ -91,14 +89,40 @@ class Course:
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            for group in self._optimiser.param_groups:
+                group["lr"] = self._rate()
             self._optimiser.step()
-            self._schedule.step()
             self.step += 1
             keep = min(self._regimen.averaging, self.step / (self.step + 9.0))
             with torch.no_grad():
                 for mean, weight in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                     mean.lerp_(weight, 1.0 - keep)
             told(float(loss.detach()))
+
+    def _rate(self) -> float:
+        """Up over the first twentieth, then a cosine down to 0 at the last step."""
+        regimen = self._regimen
+        warm = max(regimen.num_steps / 20, 1.0)
+        done = min(self.step / regimen.num_steps, 1.0)
+        return regimen.rate * min(1.0, (self.step + 1) / warm) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a later process needs to go on, by name."""
+        tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
+        tensors |= {f"averaged.{name}": weight for name, weight in self.averaged.state_dict().items()}
+        for name, weight in self.network.named_parameters():
+            tensors |= {f"optimiser.{key}.{name}": value for key, value in self._optimiser.state[weight].items()}
+        return tensors | {"draw": self._draw.get_state(), "step": torch.tensor(self.step)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `state` gave."""
+        self.network.load_state_dict(_under("network.", tensors))
+        self.averaged.load_state_dict(_under("averaged.", tensors))
+        for name, weight in self.network.named_parameters():
+            keys = ("step", "exp_avg", "exp_avg_sq")
+            self._optimiser.state[weight] = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
+        self._draw.set_state(tensors["draw"])
+        self.step = int(tensors["step"])
 
     def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Origins drawn by their share, half of them upside down."""
@@ -155,3 +179,7 @@ def judge(network: MixNet, origins: Origins, batch: int = 8192) -> Verdict:
     mae, wql, mix_mae, mix_wql, num_inside = sums.tolist()
     num_cells = int((origins.weights > 0).sum())
     return Verdict(mae / max(mix_mae, 1e-30), wql / max(mix_wql, 1e-30), num_inside / max(num_cells, 1))
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

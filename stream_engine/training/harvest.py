@@ -123,9 +123,14 @@ def _elapsed(values: Float64s, times_s: Float64s, last_s: Float64s) -> tuple[Flo
 
 
 def _truths(part: Part, end: int) -> Float64s:
-    """Readings at the rows' next NUM_LEADS, [end, N, NUM_LEADS], NaN from row `end` on."""
-    values = np.concatenate([part.values[:end], np.full((NUM_LEADS, part.values.shape[1]), np.nan)])
-    return np.lib.stride_tricks.sliding_window_view(values, NUM_LEADS, axis=0)[1:]
+    """Readings NUM_LEADS steps on from each row, [end, N, NUM_LEADS]; NaN from row `end` on and across missing rows."""
+    beyond = np.full((NUM_LEADS, part.values.shape[1]), np.nan)
+    values = np.concatenate([part.values[:end], beyond])
+    ahead = np.lib.stride_tricks.sliding_window_view(values, NUM_LEADS, axis=0)[1:]
+    times_ns = np.concatenate([part.times_ns[:end], np.full(NUM_LEADS, np.iinfo(np.int64).max // 2)])
+    waits_ns = np.lib.stride_tricks.sliding_window_view(times_ns, NUM_LEADS)[1:] - part.times_ns[:end, None]
+    is_on_time = np.abs(waits_ns - part.step_ns * np.arange(1, NUM_LEADS + 1)) <= part.step_ns // 2
+    return np.where(is_on_time[:, None], ahead, np.nan)
 
 
 def _drawn(count: Float64s, sampling: Sampling, draw: np.random.Generator) -> NDArray[np.bool_]:

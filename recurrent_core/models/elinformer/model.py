@@ -60,6 +60,12 @@ class Elinformer(StreamingModel):
         """The model with nothing learnt: hand-set priors."""
         return cls(config or ElinformerConfig(), {PRIOR: torch.tensor(DEFAULT_PRIOR)}, name, version)
 
+    def with_network(self, network: MixNet, name: str, version: str) -> "Elinformer":
+        """This model with a network on top of its mix."""
+        tensors = {key: tensor for key, tensor in self.tensors.items() if not key.startswith(NETWORK)}
+        tensors |= {NETWORK + key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
+        return Elinformer(self.config, tensors, name, version)
+
     @property
     def name(self) -> str:
         return self._name

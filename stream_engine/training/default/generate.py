@@ -1,37 +1,29 @@
-"""Makes series of many kinds out of nothing, and new series out of old ones, to train a model that serves any sensor.
+"""Makes histories of many kinds out of nothing, and new ones out of old, to train a model that serves any sensor.
 
-I know nothing of models. Every series has a cadence and regular times; NaN is a slot without a reading.
+I know nothing of models. Every history has one sensor, a cadence and regular times; NaN is a slot without a reading.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stream_engine.training.material import Part
 
 DAY_S, WEEK_S = 86400.0, 604800.0
 CADENCES_S = (1.0, 10.0, 60.0, 300.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 3600.0, 7200.0, 21600.0, 86400.0, 86400.0)
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """One sensor's history.
-
-    Attributes:
-        name: of the set it comes from.
-        values: [rows], NaN without a reading.
-        times_s: [rows] wall clock as if it were UTC, strictly increasing.
-        cadence_s: seconds from row to row, as the engine would be told.
-    """
-
-    name: str
-    values: Floats
-    times_s: Floats
-    cadence_s: float
+def one_sensor(name: str, values: Floats, times_s: Floats, cadence_s: float) -> Part:
+    """A history of a single sensor; values, times_s: [rows]."""
+    second_of_week = (times_s + 3 * DAY_S) % WEEK_S  # 1970-01-01 was a Thursday
+    times_ns, rows = (times_s * 1e9).astype(np.int64), len(values)
+    numbers = np.ones(1, np.int64)
+    return Part(name, ("0",), numbers, times_ns, int(cadence_s * 1e9), second_of_week, values[:, None], rows, rows)
 
 
-def generated(num: int, seed: int, rows: int = 3000) -> Iterator[Series]:
+def generated(num: int, seed: int, rows: int = 3000) -> Iterator[Part]:
     """`num` series of `rows` rows: a base of one kind, seasons, shifts, noise, gaps, each by chance."""
     draw = np.random.default_rng(seed)
     for _ in range(num):
@@ -42,39 +34,42 @@ def generated(num: int, seed: int, rows: int = 3000) -> Iterator[Series]:
         if draw.random() < 0.3:
             values = values + _level_shifts(draw, rows) * _size(values)
         if draw.random() < 0.3:
-            values = values + draw.choice([0.02, 0.1, 0.3]) * _size(values) * draw.standard_normal(rows)
+            values = values + _one_of(draw, 0.02, 0.1, 0.3) * _size(values) * draw.standard_normal(rows)
         if draw.random() < 0.15:
-            values = np.round(values / (step := _size(values) * draw.choice([0.05, 0.2, 0.5]))) * step
-        values = values * 10.0 ** draw.uniform(-3, 4) + draw.choice([0.0, 0.0, 1.0]) * 10.0 ** draw.uniform(0, 4)
+            values = np.round(values / (step := _size(values) * _one_of(draw, 0.05, 0.2, 0.5))) * step
+        values = values * 10.0 ** draw.uniform(-3, 4) + _one_of(draw, 0.0, 0.0, 1.0) * 10.0 ** draw.uniform(0, 4)
         if draw.random() < 0.3:
             values = _with_gaps(draw, values)
-        yield Series("generated", values, times_s, cadence_s)
+        yield one_sensor("generated", values, times_s, cadence_s)
 
 
-def varied(series: Series, draw: np.random.Generator, other: Series | None = None) -> Series:
-    """A new series made of an old one: coarser, mixed with another, noisier, a short block, upside down in time."""
-    choice = draw.integers(5)
+def varied(part: Part, draw: np.random.Generator, rows: int = 6000) -> Part:
+    """A new series made of a set: coarser, two sensors mixed, noisier, with more gaps, or with shifts."""
+    num = min(len(part.values), rows)
+    start = int(draw.integers(len(part.values) - num + 1))
+    block = slice(start, start + num)
+    sensor, other = draw.integers(part.values.shape[1], size=2)
+    values, times_s = part.values[block, sensor], part.times_ns[block] / 1e9
+    cadence_s, choice = part.step_ns / 1e9, int(draw.integers(5))
     if choice == 0:
-        return _coarser(series, int(draw.choice([2, 3, 4, 6, 12])), bool(draw.random() < 0.5))
-    if choice == 1 and other is not None and len(other.values) >= len(series.values):
+        step = int(_one_of(draw, 2, 3, 4, 6, 12))
+        blocks = values[: num // step * step].reshape(-1, step)
+        values = blocks.mean(axis=1) if draw.random() < 0.5 else blocks[:, 0]
+        times_s, cadence_s = times_s[: num // step * step : step], cadence_s * step
+    elif choice == 1:
         share = draw.uniform(0.3, 0.7)
-        mixed = share * _standard(series.values) + (1 - share) * _standard(other.values[: len(series.values)])
-        return replace(series, values=mixed)
-    if choice == 2:
-        noise = draw.choice([0.1, 0.3]) * _size(series.values) * draw.standard_normal(len(series.values))
-        return replace(series, values=series.values + noise)
-    if choice == 3:
-        return replace(series, values=_with_gaps(draw, series.values))
-    shifts = _level_shifts(draw, len(series.values)) * _size(series.values)
-    return replace(series, values=series.values + shifts)
+        values = share * _standard(values) + (1 - share) * _standard(part.values[block, other])
+    elif choice == 2:
+        values = values + _one_of(draw, 0.1, 0.3) * _size(values) * draw.standard_normal(num)
+    elif choice == 3:
+        values = _with_gaps(draw, values)
+    else:
+        values = values + _level_shifts(draw, num) * _size(values)
+    return one_sensor(part.name, values, times_s, cadence_s)
 
 
-def _coarser(series: Series, step: int, is_mean: bool) -> Series:
-    """Every step-th row, or the mean of each step rows."""
-    rows = len(series.values) // step * step
-    blocks = series.values[:rows].reshape(-1, step)
-    values = blocks.mean(axis=1) if is_mean else blocks[:, 0]
-    return replace(series, values=values, times_s=series.times_s[:rows:step], cadence_s=series.cadence_s * step)
+def _one_of(draw: np.random.Generator, *options: float) -> float:
+    return float(options[draw.integers(len(options))])
 
 
 def _size(values: Floats) -> float:
@@ -84,14 +79,15 @@ def _size(values: Floats) -> float:
 
 
 def _standard(values: Floats) -> Floats:
-    return (values - np.nanmean(values)) / _size(values)
+    middle = np.nanmean(values) if np.isfinite(values).any() else 0.0
+    return np.asarray((values - middle) / _size(values))
 
 
 def _level_shifts(draw: np.random.Generator, rows: int) -> Floats:
     """Steps of 0.5-4 spreads at a few places."""
     steps = np.zeros(rows)
     for place in draw.integers(0, rows, draw.integers(1, 6)):
-        steps[place:] += draw.choice([-1.0, 1.0]) * draw.uniform(0.5, 4.0)
+        steps[place:] += _one_of(draw, -1.0, 1.0) * draw.uniform(0.5, 4.0)
         if draw.random() < 0.3:
             steps[min(rows - 1, place + draw.integers(5, 100)) :] = 0.0
     return steps
@@ -99,7 +95,7 @@ def _level_shifts(draw: np.random.Generator, rows: int) -> Floats:
 
 def _with_gaps(draw: np.random.Generator, values: Floats) -> Floats:
     """Single readings missing at random, and a few longer gaps."""
-    gappy = np.where(draw.random(len(values)) < draw.choice([0.0, 0.02, 0.1, 0.3]), np.nan, values)
+    gappy = np.where(draw.random(len(values)) < _one_of(draw, 0.0, 0.02, 0.1, 0.3), np.nan, values)
     for place in draw.integers(0, len(values), draw.integers(0, 5)):
         gappy[place : place + draw.integers(2, 200)] = np.nan
     return gappy
@@ -126,40 +122,40 @@ def _shape(draw: np.random.Generator, turns: Floats, harmonics: int) -> Floats:
 def _season(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
     """Day (week for slow series), weekend and week."""
     day_s = WEEK_S if cadence_s >= 64800 else DAY_S
-    total = _shape(draw, times_s / day_s, draw.integers(1, 9))
+    total = _shape(draw, times_s / day_s, int(draw.integers(1, 9)))
     if draw.random() < 0.5:
         is_weekend = (times_s // DAY_S + 3) % 7 >= 5
         total = np.where(is_weekend, _shape(draw, times_s / day_s, 4) * draw.uniform(0.2, 1.0), total)
     if draw.random() < 0.3:
         total = total + 0.5 * _shape(draw, times_s / WEEK_S, 3)
-    return total
+    return np.asarray(total)
 
 
 def _walk(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
-    tails = draw.choice([0.0, 0.0, 3.0])
-    return _autoregression(draw, len(times_s), 1.0, tails) + draw.choice([0.0, 0.02]) * np.arange(len(times_s))
+    tails = _one_of(draw, 0.0, 0.0, 3.0)
+    return _autoregression(draw, len(times_s), 1.0, tails) + _one_of(draw, 0.0, 0.02) * np.arange(len(times_s))
 
 
 def _steady_walk(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
-    return _autoregression(draw, len(times_s), draw.choice([0.5, 0.9, 0.97, 0.995]), draw.choice([0.0, 3.0]))
+    return _autoregression(draw, len(times_s), _one_of(draw, 0.5, 0.9, 0.97, 0.995), _one_of(draw, 0.0, 3.0))
 
 
 def _seasonal(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
     rows = len(times_s)
-    noise = _autoregression(draw, rows, draw.choice([0.0, 0.5, 0.9, 0.98]), draw.choice([0.0, 4.0]))
+    noise = _autoregression(draw, rows, _one_of(draw, 0.0, 0.5, 0.9, 0.98), _one_of(draw, 0.0, 4.0))
     season = _season(draw, times_s, cadence_s)
     growth = np.exp(_autoregression(draw, rows, 0.999) * 0.005) if draw.random() < 0.3 else 1.0
     return (
         season * growth
-        + draw.choice([0.05, 0.15, 0.4]) * noise / _size(noise)
-        + draw.choice([0, 1e-4]) * np.arange(rows)
+        + _one_of(draw, 0.05, 0.15, 0.4) * noise / _size(noise)
+        + _one_of(draw, 0, 1e-4) * np.arange(rows)
     )
 
 
 def _regimes(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
     """Switches between two or three levels with noise of their own."""
     levels, sizes = draw.normal(size=3) * 3, draw.uniform(0.05, 1.0, 3)
-    state, stay = 0, 1.0 - 1.0 / draw.choice([20, 100, 400])
+    state, stay = 0, 1.0 - 1.0 / _one_of(draw, 20, 100, 400)
     path = np.empty(len(times_s), np.int64)
     for t in range(len(times_s)):
         state = state if draw.random() < stay else int(draw.integers(3))
@@ -169,7 +165,7 @@ def _regimes(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Fl
 
 def _intermittent(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
     """Counts that are mostly zero."""
-    rate = draw.choice([0.05, 0.3, 1.0, 5.0]) * np.exp(0.7 * _season(draw, times_s, cadence_s))
+    rate = _one_of(draw, 0.05, 0.3, 1.0, 5.0) * np.exp(0.7 * _season(draw, times_s, cadence_s))
     return draw.poisson(np.clip(rate, 0, 1e4)).astype(np.float64)
 
 
@@ -180,7 +176,7 @@ def _bounded(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Fl
 
 def _spiky(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
     rows = len(times_s)
-    spikes = (draw.random(rows) < draw.choice([0.005, 0.03])) * draw.pareto(2.0, rows) * 5.0
+    spikes = (draw.random(rows) < _one_of(draw, 0.005, 0.03)) * draw.pareto(2.0, rows) * 5.0
     return _steady_walk(draw, times_s, cadence_s) / 5.0 + spikes
 
 
@@ -188,7 +184,7 @@ def _swinging(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> F
     """A season of the machine's own, of no length the calendar knows."""
     ticks = np.arange(len(times_s))
     swing = _shape(draw, ticks / draw.uniform(6, 200), 4)
-    return swing + draw.choice([0.05, 0.2]) * _autoregression(draw, len(ticks), 0.8)
+    return swing + _one_of(draw, 0.05, 0.2) * _autoregression(draw, len(ticks), 0.8)
 
 
 Kind = Callable[[np.random.Generator, Floats, float], Floats]

@@ -1,0 +1,131 @@
+"""`stream-engine train`: fits the network on top of the mix to history and writes an artifact."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from stream_engine.backtest.history import Choice
+from stream_engine.cli.data_options import condition, timezone
+
+if TYPE_CHECKING:
+    from stream_engine.training.run import Watcher
+
+
+def train(  # noqa: PLR0913 (one argument per option)
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="history, one file or several: CSV, Parquet or NPZ; long (unique_id, ds, y) or wide (time, then a "
+            "column per sensor)"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="folder of the artifact, made where missing")],
+    train_end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T", help="readings before it are learned from, a time (RFC 3339) or a row number; default 70 %"
+        ),
+    ] = None,
+    valid_end: Annotated[
+        str | None, typer.Option(metavar="T", help="readings from --train-end to here choose; default 85 %")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="which column, where there are several, such as speed")] = None,
+    mask_zeros: Annotated[bool, typer.Option("--mask-zeros", help="0 means no reading")] = False,
+    valid_where: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="a reading counts only where this holds: 'count > 0'")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="decides everything that is drawn")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="gradient steps; default: chosen among 400, 1000 and 2500")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="the artifact's name; default: the first file's")] = None,
+    zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads to use")] = 1,
+    is_json: Annotated[bool, typer.Option("--json", help="print the card's facts, and nothing else")] = False,
+) -> None:
+    """Fit a model on history and save it; killed and started again with the same options, it goes on where it was.
+
+    stream-engine train metr_la.csv --mask-zeros --train-end 2012-06-02 --valid-end 2012-06-04 --out model/
+    """
+    from stream_engine.training.material import Cuts  # these bring torch, which takes seconds
+    from stream_engine.training.run import LENGTHS, TrainPlan, run_training
+
+    plan = TrainPlan(
+        paths=tuple(data),
+        out=out,
+        name=name or data[0].name.split(".", 1)[0],
+        choice=Choice(channel, mask_zeros, condition(valid_where)),
+        cuts=Cuts(train_end, valid_end),
+        timezone=timezone(zone),
+        lengths=LENGTHS if steps is None else (steps,),
+        seed=seed,
+        threads=threads,
+    )
+    with _watched(is_shown=not is_json) as watcher:
+        facts = run_training(plan, watcher)
+    if is_json:
+        typer.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
+        return
+    console = Console()
+    for line in summary(facts):
+        console.print(line, highlight=False)
+    console.print(f"written: {out}", highlight=False)
+
+
+def summary(facts: dict[str, Any]) -> list[str]:
+    """What a person wants to know of a run, line by line."""
+    lines = [
+        f"{facts['parameters']:,} parameters, {facts['num_sensors']} sensors, {facts['regimen']['num_steps']} steps",
+        "against the same model without the network:",
+    ]
+    for steps, trial in facts["inner_split_to_mix"].items():
+        lines.append(f"  inner split, {steps} steps: {_told(trial)}")
+    verdict = facts["validation_to_mix"]
+    lines.append(
+        "  no validation rows: --valid-end lies at --train-end"
+        if verdict is None
+        else f"  validation: {_told(verdict)}"
+    )
+    return lines
+
+
+def _told(trial: dict[str, float]) -> str:
+    return (
+        f"MAE x {trial['mae']:.3f}, WQL x {trial['wql']:.3f}, 80 % interval covers {100 * trial['coverage_80']:.0f} %"
+    )
+
+
+@contextmanager
+def _watched(is_shown: bool) -> Iterator["Watcher"]:
+    """A bar per stage on stderr: steps, loss and score, time left. Nothing where stderr is no terminal."""
+    from stream_engine.training.run import Watcher
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    is_off = not (is_shown and console.is_terminal)
+    with Progress(*columns, console=console, disable=is_off) as progress:
+        stages: list[Any] = []
+
+        def begin(stage: str, steps: int) -> None:
+            if stages:
+                progress.stop_task(stages[-1])
+            stages.append(progress.add_task(stage, total=steps, told=""))
+
+        yield Watcher(
+            begin=begin,
+            advance=lambda steps: progress.advance(stages[-1], steps),
+            tell=lambda text: progress.update(stages[-1], told=text),
+        )
