@@ -9,7 +9,7 @@ DEMO_SECONDS ?= 60
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types arch unit property parity contract integration soak bench check clean
+.PHONY: help setup demo test format lint types arch unit property parity contract integration soak bench default-model check clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,11 @@ soak: $(VENV)/.dev ## the long forms of the tests
 
 bench: $(VENV)/.dev ## the benchmarks, side by side with the peer; results in tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks
+
+LEAVE_OUT ?=
+MODEL_OUT ?= $(if $(LEAVE_OUT),out/default-without-$(LEAVE_OUT),recurrent_core/models/elinformer/default)
+default-model: $(VENV)/.dev ## train the model that ships, on ../shared/data (LEAVE_OUT=set or group 0-3: for honest scores)
+	$(BIN)/python -m stream_engine.training.default --out $(MODEL_OUT) --leave-out '$(LEAVE_OUT)'
 
 check: lint types arch test ## exactly what CI runs
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.made import Made
+from recurrent_core.models.elinformer.mix_net import FIRST_COUNT
 from recurrent_core.models.elinformer.model import Elinformer
 from recurrent_core.models.interface import Arrival, Runs
 from stream_engine.records import Float64s
@@ -21,8 +22,6 @@ from stream_engine.training.passages import Passage
 
 CHUNK = 20_000
 """Forecasts made at a time, so that features take little memory."""
-FIRST_COUNT = 6
-"""Readings of a slot before anything is learned from it."""
 MOST_ERRORS = 50.0
 MOST_WEIGHT = 20.0
 NS_PER_S = 1e9

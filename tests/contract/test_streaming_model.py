@@ -11,17 +11,26 @@ import torch
 from torch import Tensor
 
 from recurrent_core.errors import CoreError
+from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
 from recurrent_core.weights import load_model
 
 HORIZON = 12
 WEEK_S = 604800.0
-MODELS = ("default",)
+MODELS = ("default", "network")
 
 
 @pytest.fixture(params=MODELS, scope="module")
 def model(request: pytest.FixtureRequest) -> StreamingModel:
-    return load_model(request.param)
+    """The shipped model, and the same with a network that says something at once."""
+    shipped = load_model("default")
+    if request.param == "default":
+        return shipped
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = MixNet()
+        torch.nn.init.normal_(network.last.weight, std=0.2)
+    return shipped.with_network(network, "network", "1")
 
 
 @dataclass(frozen=True)

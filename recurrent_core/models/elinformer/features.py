@@ -19,6 +19,8 @@ NUM_LENGTHS = len(LAGS) + 6 + calendar.NUM_MEMORIES + NUM_PAST + 2 * NUM_KNOTS +
 before and ahead, of the mix."""
 NUM_OTHERS = NUM_KNOTS + 12
 """Features that are none: logs of expected errors, and what stands in `_others`."""
+COUNT = NUM_LENGTHS + NUM_KNOTS
+"""Place of the log of the count of readings."""
 DAY_SINE = NUM_LENGTHS + NUM_KNOTS + 8
 """Place of the time of day's sine; its cosine follows."""
 NUM_CONTEXT = NUM_LENGTHS + NUM_OTHERS

@@ -4,13 +4,15 @@ I know nothing of states or slots. It works at the KNOTS, and what it says is re
 that it says is in units of the mean |error| expected of the mix, so it serves series of any unit.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recurrent_core import mixing
 from recurrent_core.intervals import UNIT
-from recurrent_core.models.elinformer.features import DAY_SINE, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.features import COUNT, DAY_SINE, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
 from recurrent_core.models.elinformer.layout import NUM_KNOTS, READOUTS
 from recurrent_core.models.elinformer.made import Final, Made
 
@@ -25,6 +27,9 @@ HARMONICS = 6
 NUM_INPUTS = NUM_CONTEXT + 2 * (HARMONICS - 1)
 LEAST_SPREAD = 0.1
 """Of a feature: one that hardly varied in training must not shout when it does."""
+FIRST_COUNT = 6
+"""Readings of a slot before a network learns from it or says anything of its middle."""
+LEAST_MOVE = 1e-3
 MOST_SHIFT = 5.0
 CHUNK = 8192
 
@@ -93,6 +98,14 @@ class MixNet(nn.Module):
     def _finish(self, features: Tensor, mix: Tensor, error: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         leads = torch.arange(1, mix.shape[1] + 1, device=mix.device)[None]
         shift, sides, lean = self.forward(features)
-        said = torch.cat([shift[:, None], sides, lean[:, None]], dim=1)
+        says = _says(features)[:, None]
+        said = torch.cat([(says * shift)[:, None], sides, (says * lean)[:, None]], dim=1)
         shift, lower, upper, lean = (mixing.at_leads(said, leads) * error[:, None]).unbind(dim=1)
         return torch.stack([mix, mix + shift], dim=1), lean, lower, upper
+
+
+def _says(features: Tensor) -> Tensor:
+    """1 where a network can know better than the mix, 0 at a slot's first readings and where nothing ever moved, [n]."""
+    is_grown = features[:, COUNT] >= math.log(FIRST_COUNT) - 1e-3
+    is_moving = features[:, :NUM_LENGTHS].abs().amax(dim=1) > LEAST_MOVE
+    return (is_grown & is_moving).float()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recurrent_core.models.elinformer.made import finish_plain
+from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.models.elinformer.model import Elinformer
 from recurrent_core.models.interface import Arrival, Outlook, Question, Runs
 
@@ -13,6 +13,18 @@ CADENCES_S = (300.0, 300.0, 60.0, 3600.0, 86400.0, 900.0, 10.0, 700.0, 7200.0, 1
 NUM_ROWS = 500
 WEEK_S = 604800.0
 MODEL = Elinformer.untrained()
+
+
+def with_random_network(seed: int) -> Elinformer:
+    """A model whose network says something at once."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = MixNet()
+        torch.nn.init.normal_(network.last.weight, std=0.3)
+    return MODEL.with_network(network, "random", "1")
+
+
+MODELS = {"mix": MODEL, "network": with_random_network(1)}
 
 
 def make_rows(seed: int) -> tuple[list[Arrival], Tensor]:
@@ -34,10 +46,9 @@ def make_rows(seed: int) -> tuple[list[Arrival], Tensor]:
     return [Arrival(columns[0][i], columns[1][i], each, columns[2][i]) for i in range(NUM_ROWS)], each
 
 
-def by_torch(arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
+def by_torch(model: Elinformer, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
     with torch.inference_mode():
-        parts, prior = MODEL.layout.views(state), MODEL.tensors["readout_prior"]
-        return MODEL._on_torch.advance(arrival, parts, horizon, prior, finish_plain)
+        return model._on_torch.advance(arrival, model.layout.views(state), horizon, model._prior(state), model._finish)
 
 
 def worst(left: Outlook, right: Outlook) -> Tensor:
@@ -47,13 +58,16 @@ def worst(left: Outlook, right: Outlook) -> Tensor:
     return torch.maximum(means, quantiles) / right.scale
 
 
-@pytest.mark.parametrize(("horizon", "seed"), [(12, 1), (3, 2), (40, 3)])
-def test_the_compiled_loops_equal_the_equations(horizon: int, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "horizon", "seed"), [("mix", 12, 1), ("mix", 3, 2), ("network", 40, 3), ("network", 12, 7)]
+)
+def test_the_compiled_loops_equal_the_equations(kind: str, horizon: int, seed: int) -> None:
+    model = MODELS[kind]
     rows, cadence = make_rows(seed)
-    compiled, plain = MODEL.init_state(len(cadence)), MODEL.init_state(len(cadence))
+    compiled, plain = model.init_state(len(cadence)), model.init_state(len(cadence))
     differences = []
     for arrival in rows:
-        left, right = MODEL.advance(arrival, compiled, horizon), by_torch(arrival, plain, horizon)
+        left, right = model.advance(arrival, compiled, horizon), by_torch(model, arrival, plain, horizon)
         differences.append(worst(left, right))
         assert torch.equal(left.is_warming_up, right.is_warming_up)
     apart = torch.stack(differences)
@@ -61,10 +75,10 @@ def test_the_compiled_loops_equal_the_equations(horizon: int, seed: int) -> None
     last = rows[-1].second_of_week
     for ticks in (0.6, 1.0, 7.5, 400.0):
         question = Question(cadence * ticks, cadence, (last + cadence * ticks) % WEEK_S)
-        asked = MODEL.ask(question, compiled, horizon)
+        asked = model.ask(question, compiled, horizon)
         with torch.inference_mode():
-            parts, prior = MODEL.layout.views(plain), MODEL.tensors["readout_prior"]
-            answer = MODEL._on_torch.ask(question, parts, horizon, prior, finish_plain)
+            parts = model.layout.views(plain)
+            answer = model._on_torch.ask(question, parts, horizon, model._prior(plain), model._finish)
         assert (worst(asked, answer) < 1e-3).all()
 
 
@@ -109,3 +123,28 @@ def test_the_way_without_loops_cuts_runs_into_waves() -> None:
     cut = super(Elinformer, MODEL).sequence(Arrival(*columns), runs, right, 12)
     assert torch.equal(compiled.mean, cut.mean)
     assert torch.equal(left, right)
+
+
+def test_a_question_among_the_readings_is_an_ask() -> None:
+    rows, cadence = make_rows(8)
+    num, model = len(cadence), MODELS["network"]
+    slab = model.init_state(num)
+    for arrival in rows[:40]:
+        model.advance(arrival, slab, 12)
+    alone, ahead = slab.clone(), cadence * 3.0
+    asked = model.ask(Question(ahead, cadence, (rows[39].second_of_week + ahead) % WEEK_S), alone, 12)
+    after = model.advance(rows[40], alone, 12)
+    nothing = torch.full_like(cadence, torch.nan)
+    columns = [
+        torch.cat([nothing, rows[40].value]),
+        torch.cat([ahead, rows[40].elapsed_s]),
+        torch.cat([cadence, cadence]),
+        torch.cat([(rows[39].second_of_week + ahead) % WEEK_S, rows[40].second_of_week]),
+    ]
+    runs = Runs(np.tile(np.arange(num), 2), np.array([num, 2 * num]))
+    for way in (model.sequence, super(Elinformer, model).sequence):
+        state = slab.clone()
+        both = way(Arrival(*columns), runs, state, 12)
+        assert torch.equal(both.mean, torch.cat([asked.mean, after.mean]))
+        assert torch.equal(both.quantiles, torch.cat([asked.quantiles, after.quantiles]))
+        assert torch.equal(state, alone)
