@@ -105,7 +105,7 @@ class MixNet(nn.Module):
 
 
 def _says(features: Tensor) -> Tensor:
-    """1 where a network can know better than the mix, 0 at a slot's first readings and where nothing ever moved, [n]."""
+    """1 where a network can know better than the mix; 0 at first readings and where nothing ever moved; [n]."""
     is_grown = features[:, COUNT] >= math.log(FIRST_COUNT) - 1e-3
     is_moving = features[:, :NUM_LENGTHS].abs().amax(dim=1) > LEAST_MOVE
     return (is_grown & is_moving).float()

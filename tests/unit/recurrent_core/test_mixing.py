@@ -25,14 +25,16 @@ def test_errors_are_means_first_and_forget_later() -> None:
 
 def test_weights_sum_to_one_and_favour_the_small_error() -> None:
     errors = torch.tensor([[[1.0], [2.0], [1e30]]]).expand(1, 3, 5)
-    shares = mixing.weights(errors, torch.full((1, 5), 1e4), torch.ones(1), torch.ones(3), 10)
+    expected = mixing.expected_errors(errors, torch.full((1, 5), 1e4), torch.ones(1), torch.ones(3))
+    shares = mixing.weights(expected, 10)
     assert torch.allclose(shares.sum(dim=1), torch.ones(1, 5))
     assert torch.allclose(shares[0, 1] / shares[0, 0], torch.tensor(0.001), atol=1e-4)
     assert (shares[0, 2] == 0).all()
 
 
 def test_a_new_slot_goes_by_the_prior() -> None:
-    shares = mixing.weights(torch.zeros(1, 2, 5), torch.zeros(1, 5), torch.tensor([7.0]), torch.tensor([1.0, 2.0]), 3)
+    nothing, prior = torch.zeros(1, 5), torch.tensor([1.0, 2.0])
+    shares = mixing.weights(mixing.expected_errors(torch.zeros(1, 2, 5), nothing, torch.tensor([7.0]), prior), 3)
     assert torch.allclose(shares[0, 0] / shares[0, 1], torch.tensor(8.0))
 
 

@@ -35,6 +35,7 @@ def width(stretch, num_cells):
 
 @compiled
 def clock(p, cadence_s):
+    """The calendars' cells at a cadence; as `calendar.clock`."""
     day_period_s = WEEK_S if cadence_s >= SLOWEST_DAILY_S else DAY_S
     day_stretch = cadence_s * p.day_cells / day_period_s
     week_stretch = cadence_s * p.week_cells / WEEK_S

@@ -18,6 +18,7 @@ from recurrent_core.scaling import LARGEST
 
 @compiled
 def scale_of(row, p):
+    """The slot's scale; as `scaling.scale`."""
     size = abs(np.float64(row[p.anchor]))
     guess = 0.1 * size + (1.0 if size == 0.0 else 0.0)
     floor = 1e-10 * size + 1e-7 * abs(np.float64(row[p.level])) + 1e-30
@@ -37,11 +38,13 @@ def _land(row, p, value):
 
 @compiled
 def anchor_of(row, p):
+    """What the row's values are relative to."""
     return np.float64(row[p.anchor]) + np.float64(row[p.anchor + 1])
 
 
 @compiled
 def relative(row, p, value):
+    """A value relative to the anchor."""
     return clip(value - anchor_of(row, p), LARGEST)
 
 

@@ -61,6 +61,7 @@ class Work(NamedTuple):
 
 @compiled
 def make_work(num_leads):
+    """The arrays of one call."""
     return Work(
         np.empty(NUM_MEMORIES),
         np.empty((NUM_MEMORIES, NUM_LEADS)),

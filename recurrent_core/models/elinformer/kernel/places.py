@@ -108,11 +108,13 @@ def rates_of(config: ElinformerConfig) -> Rates:
 
 @compiled
 def turn(position, length):
+    """The position within one turn, [0, length)."""
     return position - length * np.floor(position / length)
 
 
 @compiled
 def clip(value, limit):
+    """The value within ± limit."""
     return min(max(value, -limit), limit)
 
 
