@@ -21,6 +21,8 @@ NUM_OTHERS = NUM_KNOTS + 12
 """Features that are none: logs of expected errors, and what stands in `_others`."""
 COUNT = NUM_LENGTHS + NUM_KNOTS
 """Place of the log of the count of readings."""
+GAP = COUNT + 11
+"""Place of log(1 + ticks since the last reading)."""
 DAY_SINE = NUM_LENGTHS + NUM_KNOTS + 8
 """Place of the time of day's sine; its cosine follows."""
 NUM_CONTEXT = NUM_LENGTHS + NUM_OTHERS

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from recurrent_core import mixing
 from recurrent_core.intervals import UNIT
-from recurrent_core.models.elinformer.features import COUNT, DAY_SINE, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.features import COUNT, DAY_SINE, GAP, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
 from recurrent_core.models.elinformer.layout import NUM_KNOTS, READOUTS
 from recurrent_core.models.elinformer.made import Final, Made
 
@@ -30,6 +30,8 @@ LEAST_SPREAD = 0.1
 FIRST_COUNT = 6
 """Readings of a slot before a network learns from it or says anything of its middle."""
 LEAST_MOVE = 1e-3
+MOST_GAP = 100.0
+"""Ticks since the last reading beyond which it says nothing either."""
 MOST_SHIFT = 5.0
 CHUNK = 8192
 
@@ -105,7 +107,8 @@ class MixNet(nn.Module):
 
 
 def _says(features: Tensor) -> Tensor:
-    """1 where a network can know better than the mix; 0 at first readings and where nothing ever moved; [n]."""
+    """1 where a network can know better than the mix; 0 at first readings, long after the last, without moves; [n]."""
     is_grown = features[:, COUNT] >= math.log(FIRST_COUNT) - 1e-3
     is_moving = features[:, :NUM_LENGTHS].abs().amax(dim=1) > LEAST_MOVE
-    return (is_grown & is_moving).float()
+    is_near = features[:, GAP] <= math.log1p(MOST_GAP)
+    return (is_grown & is_moving & is_near).float()
