@@ -11,6 +11,7 @@ from stream_engine.cli.backtest import backtest
 from stream_engine.cli.demo import demo
 from stream_engine.cli.doctor import doctor
 from stream_engine.cli.inspect import inspect
+from stream_engine.cli.model import model
 from stream_engine.cli.replay import replay
 from stream_engine.cli.run import run
 from stream_engine.cli.train import train
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 for command in (demo, run, replay, train, backtest, inspect, doctor):
     app.command()(command)
+app.add_typer(model, name="model")
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -13,7 +13,7 @@ from recurrent_core.models.elinformer.model import Elinformer
 from recurrent_core.weights import save_model
 from stream_engine.errors import ConfigError
 from stream_engine.training.default.generate import generated, varied
-from stream_engine.training.default.sets import left_in, read_sets
+from stream_engine.training.default.sets import left_in, read_sets, trained_on
 from stream_engine.training.fit import Course, Regimen
 from stream_engine.training.harvest import Origins, Sampling, balanced, harvest
 from stream_engine.training.material import Part
@@ -54,7 +54,7 @@ def main(
     course = Course(sets, Regimen(num_steps=steps), seed)
     course.learn(steps, lambda _: None)
     console.print(f"learned; {time.monotonic() - began_s:.0f} s", highlight=False)
-    facts = {"trained_on": ["generated series", *names], "seed": seed, "steps": steps}
+    facts = {"trained_on": ["generated series", *trained_on(names)], "seed": seed, "steps": steps}
     save_model(model.with_network(course.averaged, "default", "1"), out, facts)
 
 

@@ -93,6 +93,11 @@ def left_in(left_out: str) -> list[str]:
     return [name for name in SETS if name not in gone]
 
 
+def trained_on(names: list[str]) -> list[str]:
+    """The sets and the files they come from, so that a backtest of either is known for one that is not zero-shot."""
+    return sorted({*names, *(SETS[name][0] for name in names)})
+
+
 def read_sets(folder: Path, names: list[str]) -> Iterator[Part]:
     """Each set whole, at most MAX_SENSORS of its sensors.
 
