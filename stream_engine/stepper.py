@@ -154,10 +154,6 @@ class Stepper:
         outlook = self._model.ask(Question(*columns), self._slab.gather(slots), self._horizon)
         return self._download(outlook, np.ones(len(slots), np.bool_))
 
-    def describe(self, row: Float32s) -> dict[str, float]:
-        """Named numbers that sum up one state row, [floats]."""
-        return self._model.describe(torch.from_numpy(row))
-
     def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
         """The result with every series that is not finite started afresh and forecast as its last value."""
         is_finite = np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2))

@@ -154,13 +154,13 @@ class StreamingModel(ABC):
         """
         is_question = arrival.value.isnan()
         order = torch.arange(len(is_question), device=slab.device)
+        slots = torch.from_numpy(runs.slots).to(slab.device)
         outlooks, places, start = [], [], 0
         for end in runs.wave_ends.tolist():
             wave = order[start:end]
             for which in (wave[~is_question[wave]], wave[is_question[wave]]):
                 if len(which):
-                    slots = torch.from_numpy(runs.slots).to(slab.device)[which]
-                    outlooks.append(self._one_wave(arrival, which, slots, slab, horizon))
+                    outlooks.append(self._one_wave(arrival, which, slots[which], slab, horizon))
                     places.append(which)
             start = end
         back = torch.cat(places).argsort()

@@ -129,18 +129,19 @@ def _print_table(rows: list[dict[str, object]]) -> None:
 
 
 def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> None:
-    from recurrent_core.weights import load_model  # these bring torch, which takes seconds
-    from stream_engine.stepper import Stepper, choose_device
+    import torch  # takes seconds
 
-    stepper = Stepper(load_model(model_name), choose_device("cpu"), 1)
+    from recurrent_core.weights import load_model
+
+    model = load_model(model_name)
     rows: list[dict[str, object]] = []
     states: list[dict[str, float]] = []
     for series in found:
         entry, state = series.shard.entries[series.row], series.shard.rows[series.row]
-        if len(state) != stepper.state_floats:
+        if len(state) != model.state_floats:
             raise StoredStateError(
-                f"the stored state has {len(state)} floats, but model {stepper.model_label} has "
-                f"{stepper.state_floats}; name the model that made it with --model"
+                f"the stored state has {len(state)} floats, but model {model.name}@{model.version} has "
+                f"{model.state_floats}; name the model that made it with --model"
             )
         name, channel = series.shard.keys[series.row]
         rows.append(
@@ -153,7 +154,8 @@ def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> N
                 "last_reading": _time_text(int(entry["last_time_ns"])),
             }
         )
-        states.append({key: round(value, 6) for key, value in stepper.describe(state.copy()).items()})
+        told = model.describe(torch.from_numpy(state.copy()))
+        states.append({key: round(value, 6) for key, value in told.items()})
     if as_json:
         series_json = [{**row, "state": state} for row, state in zip(rows, states, strict=True)]
         typer.echo(orjson.dumps({"series": series_json}).decode())

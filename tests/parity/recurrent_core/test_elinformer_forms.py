@@ -148,3 +148,15 @@ def test_a_question_among_the_readings_is_an_ask() -> None:
         assert torch.equal(both.mean, torch.cat([asked.mean, after.mean]))
         assert torch.equal(both.quantiles, torch.cat([asked.quantiles, after.quantiles]))
         assert torch.equal(state, alone)
+
+
+def test_a_row_of_rubbish_ends_no_process() -> None:
+    rows, cadence = make_rows(9)
+    num, model = len(cadence), MODELS["network"]
+    draw = torch.Generator().manual_seed(9)
+    for rubbish in (torch.nan, torch.inf, -1e30, 1e30):
+        state = torch.full((num, model.state_floats), rubbish)
+        state[:, ::3] = torch.randn(num, len(range(0, model.state_floats, 3)), generator=draw) * 1e4
+        for arrival in rows[1:20]:
+            model.advance(arrival, state, 12)
+        model.ask(Question(cadence, cadence, rows[20].second_of_week), state, 12)

@@ -127,7 +127,7 @@ def _write_day(row, p, k, place, mean):
 
 @compiled
 def _write_week(row, p, k, place, mean, deviation):
-    cell = p.week + place
+    cell = p.week + place % p.week_cells
     count = np.float64(row[cell + 2 * p.week_cells])
     row[cell] += max(1.0 / (count + 1.0), k.week_rate) * (deviation - row[cell])
     row[cell + p.week_cells] = mean
