@@ -150,13 +150,19 @@ def test_a_question_among_the_readings_is_an_ask() -> None:
         assert torch.equal(state, alone)
 
 
-def test_a_row_of_rubbish_ends_no_process() -> None:
+def test_rows_of_rubbish_end_no_process_and_touch_no_row_beside_them() -> None:
     rows, cadence = make_rows(9)
     num, model = len(cadence), MODELS["network"]
     draw = torch.Generator().manual_seed(9)
+    sound = torch.arange(num) % 2 == 0
+    alone = model.init_state(num)
+    for arrival in rows[:20]:
+        model.advance(arrival, alone, 12)
     for rubbish in (torch.nan, torch.inf, -1e30, 1e30):
-        state = torch.full((num, model.state_floats), rubbish)
-        state[:, ::3] = torch.randn(num, len(range(0, model.state_floats, 3)), generator=draw) * 1e4
-        for arrival in rows[1:20]:
+        broken = torch.full((num, model.state_floats), rubbish)
+        broken[:, ::3] = torch.randn(num, len(range(0, model.state_floats, 3)), generator=draw) * 1e4
+        state = torch.where(sound[:, None], model.init_state(num), broken)
+        for arrival in rows[:20]:
             model.advance(arrival, state, 12)
         model.ask(Question(cadence, cadence, rows[20].second_of_week), state, 12)
+        assert torch.equal(state[sound], alone[sound])
