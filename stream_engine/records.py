@@ -4,8 +4,8 @@ I know nothing of bytes on the wire, tensors or the network. Times are int64 UTC
 All columns of one batch have the same length; batches are frozen and their arrays are not written to.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -193,6 +193,13 @@ class ForecastBatch:
 
     def __len__(self) -> int:
         return len(self.sensors)
+
+    def pieces(self, most: int) -> "Iterator[ForecastBatch]":
+        """The same forecasts in order, at most so many at a time."""
+        columns = [field.name for field in fields(self) if field.name != "sources"]
+        for start in range(0, len(self), most):
+            cut = slice(start, start + most)
+            yield ForecastBatch(self.sources, *(getattr(self, name)[cut] for name in columns))
 
     @property
     def horizon(self) -> int:

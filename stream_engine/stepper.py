@@ -5,6 +5,8 @@ topics, bytes on the wire, or who decides what steps.
 """
 
 import logging
+import os
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ from stream_engine.records import Bools, Float64s, Int64s, Status, StepBatch, St
 Float32s = NDArray[np.float32]
 
 FIRST_SLOTS = 1024
+MOST_THREADS = 4
+"""Unless more are asked for: the other parts of a turn keep to one."""
 NS_PER_S = 1e9
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,14 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device("cuda" if has_cuda else "cpu")
     return torch.device(wanted)
+
+
+def choose_threads(wanted: int | Literal["auto"]) -> int:
+    """The CPU threads that a number or `auto` means on this machine."""
+    if wanted != "auto":
+        return wanted
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(ours, MOST_THREADS)
 
 
 class Slab:
@@ -85,8 +97,8 @@ class Stepper:
         """Start with an empty slab.
 
         Args:
-            threads: CPU threads torch may use in this process; more than one costs much on a busy machine (see
-                docs/diary.md).
+            threads: CPU threads that share a step's series. Each of torch's operations keeps to one: they are many
+                and small, and threads within them spend their time waiting for each other (docs/diary.md).
         Raises:
             ConfigError: the model does not forecast so far.
         """
@@ -95,12 +107,12 @@ class Stepper:
                 f"horizon: {horizon} leads were asked for, but model {model.name!r} forecasts 1 to "
                 f"{model.max_horizon}; set horizon within that"
             )
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)
         self._model = model
         self._device = device
         self._horizon = horizon
         self._slab = Slab(model.init_state(1).to(device))
-        model.prepare(device)
+        model.prepare(device, threads)
 
     @property
     def model_label(self) -> str:

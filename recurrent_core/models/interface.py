@@ -116,8 +116,12 @@ class StreamingModel(ABC):
     def init_state(self, num_slots: int) -> Tensor:
         """The state of num_slots fresh slots, [num_slots, state_floats] float32."""
 
-    def prepare(self, device: torch.device) -> None:  # noqa: B027  most models have nothing to prepare
-        """Do now what would make the first readings on this device slow, such as compiling."""
+    def prepare(self, device: torch.device, threads: int = 1) -> None:  # noqa: B027  most have nothing to prepare
+        """Do now what would make the first readings on this device slow, such as compiling.
+
+        Args:
+            threads: of the CPU, to share a batch's slots between; what comes out is the same but for rounding.
+        """
 
     @abstractmethod
     def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:

@@ -16,7 +16,7 @@ from stream_engine.localtime import second_of_week
 from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, StepBatch
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import NEVER_NS, Ledger, Slots
-from stream_engine.stepper import Stepper
+from stream_engine.stepper import Stepper, choose_threads
 from stream_engine.watermark import Progress
 
 NS_PER_S = 1e9
@@ -75,7 +75,7 @@ class ReplayEngine:
         self._handles, _ = self._ledger.look_up(self._partition, [(sensor, "") for sensor in sensors])
         self._slots = Slots(len(sensors))
         self._router = Router(policy, self._ledger, self._slots)
-        self._stepper = Stepper(model, device, horizon)
+        self._stepper = Stepper(model, device, horizon, choose_threads("auto"))
         none = np.empty(0, np.int64)
         self._records = RecordBatch(self._partition, none, none, (), (), None, 0)
         self.num_readings = 0

@@ -81,7 +81,10 @@ class ModelConfig(Section):
         default="auto", description="`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`"
     )
     slots: Count = Field(default=100_000, description="most sensors whose state is on the device at a time")
-    threads: Count = Field(default=1, description="CPU threads of the model; more pay only for very many sensors")
+    threads: Literal["auto"] | Count = Field(
+        default="auto",
+        description="CPU threads that share the model's work: `auto` (one a core, at most 4) or a number",
+    )
 
 
 class ReadingConfig(Section):

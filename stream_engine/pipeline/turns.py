@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 FIRST_RECORDS = 2_000
 """Most records of the first turn, when the pace is not known yet."""
 FEWEST_RECORDS = 200
+WRITTEN_AT_ONCE = 2_000
+"""Forecasts that are encoded before they are written: the fewer, the more of them the core's own memory still holds."""
 SOONEST_AGAIN_S = 2.0
 """Shortest wait (less jitter) before a store that is away is asked again, however often checkpoints are due."""
 
@@ -138,7 +140,8 @@ class Pipeline:
         forecasts = [self._step(step, readings) for step in routed.steps]
         self._commit_when_due()
         for forecast in forecasts:
-            parts.sink.write(parts.encoder.encode(forecast))
+            for piece in forecast.pieces(WRITTEN_AT_ONCE):
+                parts.sink.write(parts.encoder.encode(piece))
         for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
             self._bury(batch, [*rejects, *late])
             self._held[batch.partition].position = batch.next_position

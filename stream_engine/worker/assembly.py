@@ -19,7 +19,7 @@ from stream_engine.metrics import Metrics
 from stream_engine.pipeline import Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
-from stream_engine.stepper import Stepper, choose_device
+from stream_engine.stepper import Stepper, choose_device, choose_threads
 from stream_engine.worker.loop import Worker
 
 NO_GROUP = "local"
@@ -105,7 +105,8 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
     clock = clock or SystemClock()
     doors = Doors(config)
     device = choose_device(config.model.device)
-    stepper = Stepper(model or load_model(config.model.name), device, config.horizon, config.model.threads)
+    threads = choose_threads(config.model.threads)
+    stepper = Stepper(model or load_model(config.model.name), device, config.horizon, threads)
     ledger, slots = Ledger(), Slots(config.model.slots)
     store = doors.store()
     parts = Parts(

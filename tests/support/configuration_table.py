@@ -3,6 +3,7 @@
 `python -m tests.support.configuration_table` prints it; a test compares it with the page.
 """
 
+import json
 from collections.abc import Iterator
 
 from stream_engine.config import Config
@@ -20,8 +21,9 @@ def rows(section: type[Section] = Config, path: str = "") -> Iterator[tuple[str,
 
 
 def _shown(value: object) -> str:
-    text = {None: "null", True: "true", False: "false"}.get(value) if not isinstance(value, dict) else "{}"
-    return f"`{text if text is not None else value}`"
+    if value is None or isinstance(value, bool | dict):
+        return f"`{json.dumps(value)}`"
+    return f"`{value}`"
 
 
 def table() -> str:

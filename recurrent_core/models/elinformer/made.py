@@ -22,7 +22,7 @@ class Made:
         mix: [batch, leads] the point forecast.
         error: [batch, leads] the mean |error| expected of it.
         scale, count: [batch], of the slot when it forecast.
-        features: [batch, NUM_FEATURES] float32 for a network; [0, 0] where none is asked.
+        features: [batch, NUM_FEATURES] float32 for a network; [batch, 0] where none is asked.
     """
 
     mix: Tensor
@@ -58,12 +58,15 @@ def finish_plain(made: Made) -> Final:
     return Final(made.mix[:, None], torch.zeros_like(side), side, side)
 
 
-def outlook(made: Made, drift: Tensor, mean: Tensor, quantiles: Tensor, config: ElinformerConfig) -> Outlook:
+def outlook(
+    config: ElinformerConfig, scale: Tensor, count: Tensor, drift: Tensor, mean: Tensor, quantiles: Tensor
+) -> Outlook:
     """The forecasts as the engine takes them.
 
     Args:
+        scale, count: [batch], as in Made.
         drift: [batch, 2], short and long running error at lead 1.
         mean: [batch, horizon] float64; quantiles: [batch, 3, horizon] float64.
     """
-    is_drifting = (drift[:, 0] > config.drift_ratio * drift[:, 1]) & (made.count > 2 * config.warm_up_readings)
-    return Outlook(mean, quantiles, made.scale.double(), made.count < config.warm_up_readings, is_drifting)
+    is_drifting = (drift[:, 0] > config.drift_ratio * drift[:, 1]) & (count > 2 * config.warm_up_readings)
+    return Outlook(mean, quantiles, scale.double(), count < config.warm_up_readings, is_drifting)

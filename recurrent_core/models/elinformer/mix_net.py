@@ -35,7 +35,6 @@ LEAST_MOVE = 1e-3
 MOST_GAP = 100.0
 """Ticks since the last reading beyond which it says nothing either."""
 MOST_SHIFT = 5.0
-CHUNK = 2048
 
 
 class MixNet(nn.Module):
@@ -96,17 +95,13 @@ class MixNet(nn.Module):
     @torch.inference_mode()
     def finish(self, made: Made) -> Final:
         """The mix and what the network makes of it, to choose from."""
-        cuts = zip(*(torch.split(column, CHUNK) for column in (made.features, made.mix, made.error)), strict=True)
-        finals = [self._finish(*cut) for cut in cuts]
-        return Final(*(torch.cat(columns) for columns in zip(*finals, strict=True)))
-
-    def _finish(self, features: Tensor, mix: Tensor, error: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        mix = made.mix
         leads = torch.arange(1, mix.shape[1] + 1, device=mix.device)[None]
-        shift, sides, lean = self.forward(features)
-        says = _says(features)[:, None]
+        shift, sides, lean = self.forward(made.features)
+        says = _says(made.features)[:, None]
         said = torch.cat([(says * shift)[:, None], sides, (says * lean)[:, None]], dim=1)
-        shift, lower, upper, lean = (mixing.at_leads(said, leads) * error[:, None]).unbind(dim=1)
-        return torch.stack([mix, mix + shift], dim=1), lean, lower, upper
+        shift, lower, upper, lean = (mixing.at_leads(said, leads) * made.error[:, None]).unbind(dim=1)
+        return Final(torch.stack([mix, mix + shift], dim=1), lean, lower, upper)
 
 
 def _says(features: Tensor) -> Tensor:

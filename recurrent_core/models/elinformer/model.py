@@ -89,11 +89,11 @@ class Elinformer(StreamingModel):
     def init_state(self, num_slots: int) -> Tensor:
         return self.layout.zeros(num_slots)
 
-    def prepare(self, device: torch.device) -> None:
+    def prepare(self, device: torch.device, threads: int = 1) -> None:
         if self.network is not None:
             self.network.to(device)
         if device.type == "cpu":
-            self._on_cpu.prepare(self.init_state(1))
+            self._on_cpu.prepare(self.init_state(1), threads)
 
     def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
         self._check(state, horizon)
@@ -118,16 +118,9 @@ class Elinformer(StreamingModel):
         For training: rows are in host memory, and this model's own network, if it has one, is left aside. The choice
         between candidates learns nothing.
         """
-        seen: list[Made] = []
-
-        def take(made: Made) -> Final:
-            seen.append(made)
-            return finish_plain(made)
-
         self.layout.check(slab)
         with torch.inference_mode():
-            self._observer.advance(arrival, runs.slots, slab, 1, self._prior(slab), take)
-        return seen[0]
+            return self._observer.observe(arrival, runs.slots, slab, self._prior(slab))
 
     def anchors(self, slab: Tensor) -> Tensor:
         """What every row's values are relative to, [rows] float64."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurrent_core.config import ElinformerConfig
+from recurrent_core.models.elinformer.crew import Crew
 from recurrent_core.models.elinformer.features import NUM_FEATURES
 from recurrent_core.models.elinformer.kernel import doors
 from recurrent_core.models.elinformer.kernel.compiling import are_kept
@@ -21,24 +22,30 @@ from recurrent_core.models.interface import Arrival, Outlook, Question
 from recurrent_core.state import StateLayout
 
 Float64s = NDArray[np.float64]
+Int64s = NDArray[np.int64]
+
+PIECE = 2048
+"""Readings carried through at a time: so many origins with their features stay in a core's own memory."""
 
 logger = logging.getLogger(__name__)
 
 
 class OnCpu:
-    """Folds and forecasts by compiled loops; keeps nothing but the config."""
+    """Folds and forecasts by compiled loops; keeps nothing but the config, and threads where it has several."""
 
     def __init__(self, config: ElinformerConfig, layout: StateLayout, has_network: bool) -> None:
         self._config = config
         self._has_network = has_network
         self._places = places_of(layout, config)
         self._rates = rates_of(config)
+        self._crew = Crew()
 
-    def prepare(self, fresh: Tensor) -> None:
+    def prepare(self, fresh: Tensor, threads: int) -> None:
         """Have the loops compiled; fresh is the row of a new slot, which is used up.
 
         The first time on a machine it takes some twenty seconds; then the machine code is read from disk.
         """
+        self._crew = Crew(threads)
         one = torch.ones(1, dtype=torch.float64)
         prior = torch.ones(len(READOUTS))
         if not are_kept():
@@ -46,7 +53,7 @@ class OnCpu:
         self.advance(Arrival(one, 0.0 * one, one, one), np.zeros(1, np.int64), fresh, 1, prior, finish_plain)
 
     def advance(
-        self, arrival: Arrival, slots: NDArray[np.int64], slab: Tensor, horizon: int, prior: Tensor, finish: Finish
+        self, arrival: Arrival, slots: Int64s, slab: Tensor, horizon: int, prior: Tensor, finish: Finish
     ) -> Outlook:
         """Fold readings into the rows at slots, in place, in order, and forecast after each.
 
@@ -54,20 +61,42 @@ class OnCpu:
             arrival: [n] columns; those of one slot in order of time; a value of NaN is a question.
             slots: [n] row of each reading.
         """
-        rows = slab.numpy()
-        num, num_leads = len(slots), max(horizon, NUM_LEADS)
-        order = np.argsort(slots, kind="stable")
-        columns = np.stack(
-            [column.numpy() for column in (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)]
-        )
+        num = len(slots)
+        scale, count, drift = np.empty(num), np.empty(num), np.empty((num, 2))
+        mean, quantiles = np.empty((num, horizon)), np.empty((num, 3, horizon))
+        columns = _columns(arrival)
+
+        def carry(part: Int64s) -> None:
+            for start in range(0, len(part), PIECE):
+                piece = part[start : start + PIECE]
+                made, final = self._carry(np.take(columns, piece, axis=1), slots[piece], slab, horizon, prior, finish)
+                scale[piece], count[piece] = made.scale, made.count
+                drift[piece], mean[piece], quantiles[piece] = final
+
+        self._crew.map(carry, self._crew.cut(np.argsort(slots, kind="stable"), slots))
+        tensors = [torch.from_numpy(array) for array in (scale, count, drift, mean, quantiles)]
+        return outlook(self._config, *tensors)
+
+    def _carry(
+        self, columns: Float64s, slots: Int64s, slab: Tensor, horizon: int, prior: Tensor, finish: Finish
+    ) -> tuple[Made, tuple[Float64s, Float64s, Float64s]]:
+        """What the mix makes of readings, [4, n], and the drift, mean and quantiles of what it is finished to."""
+        rows, num = slab.numpy(), len(slots)
+        num_leads = max(horizon, NUM_LEADS)
         mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 4))
-        features = self._features(num)
-        doors.advance(rows, order, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
-        made = _made(mix, error, seen, features)
-        sides = _sides(finish(made))
+        features = np.empty((num, NUM_FEATURES if self._has_network else 0), np.float32)
+        doors.advance(rows, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
+        made = Made(*(torch.from_numpy(array) for array in (mix, error, seen[:, 0], seen[:, 2], features)))
         drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
-        doors.settle(rows, order, slots, columns[0], self._places, seen, *sides, drift, mean, quantiles)
-        return self._outlook(made, drift, mean, quantiles)
+        doors.settle(rows, slots, columns[0], self._places, seen, *_sides(finish(made)), drift, mean, quantiles)
+        return made, (drift, mean, quantiles)
+
+    def observe(self, arrival: Arrival, slots: Int64s, slab: Tensor, prior: Tensor) -> Made:
+        """Fold readings as `advance` does; what a network is shown at each."""
+        order = np.argsort(slots, kind="stable")
+        made, _ = self._carry(np.take(_columns(arrival), order, axis=1), slots[order], slab, 1, prior, finish_plain)
+        back = torch.from_numpy(np.argsort(order))
+        return Made(*(column[back] for column in (made.mix, made.error, made.scale, made.count, made.features)))
 
     def ask(self, question: Question, state: Tensor, horizon: int, prior: Tensor, finish: Finish) -> Outlook:
         """Forecast from the rows as they stand."""
@@ -75,21 +104,14 @@ class OnCpu:
         arrival = Arrival(nothing, question.elapsed_s, question.cadence_s, question.second_of_week)
         return self.advance(arrival, np.arange(len(state)), state, horizon, prior, finish)
 
-    def _features(self, num: int) -> NDArray[np.float32]:
-        return np.empty((num, NUM_FEATURES) if self._has_network else (0, 0), np.float32)
 
-    def _outlook(self, made: Made, drift: Float64s, mean: Float64s, quantiles: Float64s) -> Outlook:
-        drifts, means, levels = (torch.from_numpy(array) for array in (drift, mean, quantiles))
-        return outlook(made, drifts, means, levels, self._config)
+def _columns(arrival: Arrival) -> Float64s:
+    columns = (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)
+    return np.stack([column.numpy() for column in columns])
 
 
 def _prior(prior: Tensor) -> Float64s:
     return prior.double().numpy()
-
-
-def _made(mix: Float64s, error: Float64s, seen: Float64s, features: NDArray[np.float32]) -> Made:
-    scale, count = torch.from_numpy(seen[:, 0]), torch.from_numpy(seen[:, 2])
-    return Made(torch.from_numpy(mix), torch.from_numpy(error), scale, count, torch.from_numpy(features))
 
 
 def _sides(final: Final) -> tuple[Float64s, ...]:

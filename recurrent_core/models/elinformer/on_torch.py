@@ -37,7 +37,7 @@ class OnTorch:
         middle = choose(parts, final, leads)
         note_final(parts, final, middle)
         mean, quantiles = spread(parts, final, middle, leads)
-        return outlook(made, parts["drift"], mean[:, :horizon], quantiles[..., :horizon], self._config)
+        return self._outlook(made, parts, mean[:, :horizon], quantiles[..., :horizon])
 
     def ask(self, question: Question, parts: Parts, horizon: int, prior: Tensor, finish: Finish) -> Outlook:
         """Forecast from the rows as they stand."""
@@ -51,8 +51,11 @@ class OnTorch:
         made = self._made(parts, origin, said)
         final, leads = finish(made), leads_of(gap, said.mix.shape[1], said.mix.device)
         mean, quantiles = spread(parts, final, choose(parts, final, leads), leads)
-        return outlook(made, parts["drift"], mean[:, :horizon], quantiles[..., :horizon], config)
+        return self._outlook(made, parts, mean[:, :horizon], quantiles[..., :horizon])
 
     def _made(self, parts: Parts, origin: Origin, said: Forecast) -> Made:
-        seen = features(parts, origin, said) if self._has_network else torch.empty(0, 0)
+        seen = features(parts, origin, said) if self._has_network else torch.empty(len(said.mix), 0)
         return Made(said.mix, said.error, said.scale, parts["count"].clone(), seen)
+
+    def _outlook(self, made: Made, parts: Parts, mean: Tensor, quantiles: Tensor) -> Outlook:
+        return outlook(self._config, made.scale, made.count, parts["drift"], mean, quantiles)

@@ -105,6 +105,31 @@ def test_runs_equal_waves_bit_for_bit() -> None:
     assert torch.equal(torch.cat([each.quantiles for each in got]), torch.cat([each.quantiles for each in expected]))
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize(("kind", "apart"), [("mix", 0.0), ("network", 1e-4)])
+def test_threads_share_slots_and_change_nothing(kind: str, apart: float, threads: int) -> None:
+    rows, cadence = make_rows(9)
+    num, alone = len(cadence), MODELS[kind]
+    shared = Elinformer(alone.config, alone.tensors, "shared", "1")
+    shared.prepare(torch.device("cpu"), threads)
+    left, right = alone.init_state(num), shared.init_state(num)
+    draw = np.random.default_rng(9)
+    start = 0
+    while start < NUM_ROWS:
+        end = min(start + int(draw.integers(1, 200)), NUM_ROWS)
+        slots = np.tile(np.arange(num), end - start)
+        uneven = draw.random(len(slots)) < (slots + 1.0) / num
+        columns = [
+            torch.cat([getattr(row, name) for row in rows[start:end]])[uneven]
+            for name in ("value", "elapsed_s", "cadence_s", "second_of_week")
+        ]
+        runs = Runs(slots[uneven], np.arange(1, end - start + 1) * num)
+        one = alone.sequence(Arrival(*columns), runs, left, 12)
+        assert (worst(shared.sequence(Arrival(*columns), runs, right, 12), one) <= apart).all()
+        start = end
+    assert kind == "network" or torch.equal(left, right)
+
+
 def test_the_way_without_loops_cuts_runs_into_waves() -> None:
     rows, cadence = make_rows(6)
     num = len(cadence)

@@ -1,7 +1,7 @@
 """The kernel's doors: whole batches of readings over the rows of a slab, in place.
 
-I know nothing of tensors. Readings of one slot stand in their order; slots in any. Rows are visited one after the
-other, each for its whole run of readings, so that a row is read from memory once.
+I know nothing of tensors. Readings of one slot stand in their order; slots in any. Where a slot's stand side by side,
+its row is read from memory once.
 """
 
 import numpy as np
@@ -17,20 +17,20 @@ from recurrent_core.models.elinformer.kernel.settle import choose, learn_settled
 
 
 @door
-def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features):
+def advance(slab, slots, columns, p, k, prior, mix, error, seen, features):
     """Fold readings into the rows and forecast after each; where a value is NaN, forecast from the row as it stands.
 
     Args:
-        slab: [rows, floats] float32, changed. order: [n] readings by slot. slots: [n].
+        slab: [rows, floats] float32, changed. slots: [n], those of one row side by side where it should be fast.
         columns: [4, n] float64: value, elapsed_s since the row's last reading (> 0 for a question), cadence_s,
             second_of_week.
         mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
         seen: [n, 4] float64, written: the row's scale, tick and count, and the ticks since its last reading.
-        features: [n, NUM_FEATURES] float32, written where a network wants them; [0, 0] where none does.
+        features: [n, NUM_FEATURES] float32, written where a network wants them; [n, 0] where none does.
     """
     work = make_work(mix.shape[1])
     residuals = np.empty(NUM_MEMORIES)
-    for i in order:
+    for i in range(len(slots)):
         row = slab[slots[i]]
         at = clock(p, columns[2, i])
         second, last, gap = columns[3, i], columns[3, i], 0.0
@@ -40,7 +40,7 @@ def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features
         else:
             scale = fold(row, p, k, at, columns[0, i], columns[1, i], second, residuals)
         forecast(row, p, k, at, second, last, gap, prior, scale, work, mix[i], error[i])
-        if features.shape[0]:
+        if features.shape[1]:
             write_features(row, p, at, second, last, gap, scale, work, mix[i], error[i], features[i])
         if gap == 0.0:
             note(row, p, scale, work, mix[i])
@@ -48,18 +48,18 @@ def advance(slab, order, slots, columns, p, k, prior, mix, error, seen, features
 
 
 @door
-def settle(slab, order, slots, values, p, seen, candidates, lean, lower, upper, drift, mean, quantiles):
+def settle(slab, slots, values, p, seen, candidates, lean, lower, upper, drift, mean, quantiles):
     """Learn from the truths that arrived what the final forecasts missed, then choose, note and spread the new ones.
 
     Args:
-        slab, order, slots: as in `advance`. values: [n]. seen: [n, 4], as `advance` left it.
+        slab, slots: as in `advance`. values: [n]. seen: [n, 4], as `advance` left it.
         candidates: [n, candidates, leads >= NUM_LEADS]; lean, lower, upper: [n, leads]; see made.Final.
         drift: [n, 2] float64, written: short and long running error.
         mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.
     """
     num_candidates = candidates.shape[1]
     middle, shares = np.empty(candidates.shape[2]), np.empty((num_candidates, NUM_KNOTS))
-    for i in order:
+    for i in range(len(slots)):
         row = slab[slots[i]]
         tick, passed = int(seen[i, 1]), passed_ticks(seen[i, 3])
         if passed == 0:
