@@ -6,6 +6,7 @@ artifact's name and version, the format, the state's layout id and the checksum 
 
 import hashlib
 import json
+from dataclasses import asdict
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors.torch import save as save_tensors
 
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ArtifactError, ConfigError
-from recurrent_core.models.elinformer.model import Elinformer
+from recurrent_core.models.elinformer.model import Elinformer, Known
 from recurrent_core.registry import MODELS
 
 FORMAT_VERSION = 1
@@ -37,7 +38,8 @@ def save_model(model: Elinformer, folder: str | Path, facts: dict[str, Any] | No
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     weights = save_tensors({name: tensor.contiguous().cpu() for name, tensor in model.tensors.items()})
-    config = _to_json({"model": "elinformer", "choices": model.config.to_dict()})
+    known = {"known": asdict(model.known)} if model.known.names else {}
+    config = _to_json({"model": "elinformer", "choices": model.config.to_dict(), **known})
     card = {
         "format_version": FORMAT_VERSION,
         "name": model.name,
@@ -98,7 +100,8 @@ def _build(folder: Path, card: dict[str, Any], config: dict[str, Any], weights: 
         raise ArtifactError(f"{folder} holds the model {config.get('model')!r}; known are {', '.join(sorted(MODELS))}")
     try:
         choices = ElinformerConfig.from_dict(config.get("choices", {}))
-        model = model_class(choices, load_tensors(weights), str(card["name"]), str(card["version"]))
+        known = Known.from_dict(config.get("known", {}))
+        model = model_class(choices, load_tensors(weights), str(card["name"]), str(card["version"]), known)
     except (ConfigError, SafetensorError, KeyError, TypeError) as error:
         raise ArtifactError(f"{folder} does not fit this version: {error}; save the model again with it") from error
     if model.layout_id != card.get("layout_id"):

@@ -7,6 +7,7 @@ All columns of one batch have the same length; batches are frozen and their arra
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from connectors.records import RecordBatch
 Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+SeriesKey: TypeAlias = tuple[str, str]
+"""(sensor, channel); the channel is "" where a reading has just one value."""
 
 QUANTILE_LEVELS = (0.1, 0.5, 0.9)
 """Levels of the quantiles that every forecast carries."""

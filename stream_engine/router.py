@@ -12,8 +12,8 @@ import numpy as np
 
 from connectors.records import Partition
 from stream_engine.localtime import second_of_week
-from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, Reject, StepBatch
-from stream_engine.slots import NEVER_NS, NUM_GAPS, Ledger, SeriesKey, Slots
+from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, Reject, SeriesKey, StepBatch
+from stream_engine.slots import NEVER_NS, NUM_GAPS, Ledger, Slots
 from stream_engine.watermark import MIN_GAPS, Progress
 
 MAX_SPAN_NS = 2**62

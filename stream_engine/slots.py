@@ -8,16 +8,12 @@ its *handle*; `Slots` has one row per slot of the slab. I move no state and know
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connectors.records import Partition
-from stream_engine.records import Int64s, Placement
-
-SeriesKey: TypeAlias = tuple[str, str]
-"""(sensor, channel); the channel is "" where a reading has just one value."""
+from stream_engine.records import Int64s, Placement, SeriesKey
 
 NUM_GAPS = 8
 NEVER_NS = np.iinfo(np.int64).min

@@ -6,6 +6,7 @@ topics, bytes on the wire, or who decides what steps.
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from recurrent_core.models.interface import Arrival, Outlook, Runs, StreamingModel
 from stream_engine.errors import ConfigError
-from stream_engine.records import Bools, Int64s, Status, StepBatch, StepResult
+from stream_engine.records import Bools, Int64s, SeriesKey, Status, StepBatch, StepResult
 
 Float32s = NDArray[np.float32]
 
@@ -129,9 +130,15 @@ class Stepper:
         """Floats in a state row."""
         return self._model.state_floats
 
-    def reset(self, slots: Int64s) -> None:
-        """Make these slots fresh."""
+    def reset(self, slots: Int64s, keys: Sequence[SeriesKey]) -> None:
+        """Make these slots fresh; keys: [n] whose they are."""
         self._slab.scatter(slots, self._slab.fresh)
+        numbers = np.array([self._model.number_of(*key) for key in keys], np.int64)
+        known = np.flatnonzero(numbers)
+        if len(known):
+            rows = self._slab.gather(slots[known])
+            self._model.inscribe(rows, numbers[known])
+            self._slab.scatter(slots[known], rows)
 
     def put(self, slots: Int64s, rows: Float32s) -> None:
         """Put state rows, [n, floats], into slots."""
@@ -141,9 +148,11 @@ class Stepper:
         """The state rows of slots, [n, floats] float32, copied to the host."""
         return np.asarray(self._slab.gather(slots).cpu().numpy())
 
-    def fresh_row(self) -> Float32s:
-        """The state row of a series that has seen nothing, [floats]."""
-        return np.asarray(self._slab.fresh[0].cpu().numpy())
+    def fresh_row(self, key: SeriesKey) -> Float32s:
+        """The row of a series that has seen nothing, [floats]."""
+        row = self._slab.fresh.clone()
+        self._model.inscribe(row, np.array([self._model.number_of(*key)]))
+        return np.asarray(row[0].cpu().numpy())
 
     @torch.inference_mode()
     def step(self, batch: StepBatch) -> StepResult:
@@ -163,7 +172,9 @@ class Stepper:
             return result
         slots = np.unique(batch.slots[broken])
         logger.error("the state of %d series was not finite and starts afresh", len(slots))
-        self.reset(slots)
+        rows = self._slab.gather(slots)
+        self._model.renew(rows)
+        self._slab.scatter(slots, rows)
         last = batch.values[:, None]
         return StepResult(
             mean=np.where(broken[:, None], last, result.mean),

@@ -116,6 +116,17 @@ class StreamingModel(ABC):
     def init_state(self, num_slots: int) -> Tensor:
         """The state of num_slots fresh slots, [num_slots, state_floats] float32."""
 
+    def number_of(self, name: str, channel: str) -> int:
+        """The number of a series that the model has learnt weights for, 1 and up; 0 for any other."""
+        return 0
+
+    def inscribe(self, state: Tensor, numbers: NDArray[np.int64]) -> None:  # noqa: B027  most models know no series
+        """Write into fresh rows, [n, state_floats], in place, which series they are of; numbers [n] of `number_of`."""
+
+    def renew(self, state: Tensor) -> None:
+        """Make rows, [n, state_floats], fresh in place; of which series they are stays."""
+        state.copy_(self.init_state(len(state)))
+
     def prepare(self, device: torch.device, threads: int = 1) -> None:  # noqa: B027  most have nothing to prepare
         """Do now what would make the first readings on this device slow, such as compiling.
 

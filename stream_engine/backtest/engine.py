@@ -151,7 +151,8 @@ class ReplayEngine:
         )
 
     def _carry_out(self, step: StepBatch) -> Answers:
-        self._stepper.reset(step.placement.loaded_slots)
+        loaded = step.placement.loaded
+        self._stepper.reset(step.placement.loaded_slots, [self._ledger.keys[handle] for handle in loaded.tolist()])
         result = self._stepper.step(step)
         self.num_readings += int((~np.isnan(step.values)).sum())
         due = step.arrival[step.is_due[step.arrival]]

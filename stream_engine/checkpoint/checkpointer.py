@@ -21,7 +21,7 @@ from connectors.retry import Deadline, Retry
 from stream_engine.checkpoint.meta import Meta, check_model, decode_meta, encode_meta
 from stream_engine.checkpoint.shards import SHARD_SIZE, Shard, decode_shard, encode_shard
 from stream_engine.clock import Clock
-from stream_engine.records import Int64s, Placement
+from stream_engine.records import Int64s, Placement, SeriesKey
 from stream_engine.slots import NO_SLOT, Ledger
 from stream_engine.watermark import Progress
 
@@ -51,10 +51,10 @@ class StateRows(Protocol):
     def put(self, slots: Int64s, rows: NDArray[np.float32]) -> None:
         """Put rows into slots."""
 
-    def reset(self, slots: Int64s) -> None:
-        """Make these slots fresh."""
+    def reset(self, slots: Int64s, keys: Sequence[SeriesKey]) -> None:
+        """Make these slots fresh; keys: whose they are."""
 
-    def fresh_row(self) -> NDArray[np.float32]:
+    def fresh_row(self, key: SeriesKey) -> NDArray[np.float32]:
         """The row of a series that has seen nothing."""
 
 
@@ -145,7 +145,8 @@ class Checkpointer:
         loaded = placement.loaded.tolist()
         self._fetch([handle for handle in loaded if handle in self._stored and handle not in self._shelf])
         is_known = np.asarray([handle in self._shelf for handle in loaded])
-        self._slab.reset(placement.loaded_slots[~is_known])
+        new = np.flatnonzero(~is_known)
+        self._slab.reset(placement.loaded_slots[new], [self._ledger.keys[loaded[i]] for i in new.tolist()])
         if is_known.any():
             rows = np.stack([self._shelf.pop(handle) for handle in loaded if handle in self._shelf])
             self._slab.put(placement.loaded_slots[is_known], rows)
@@ -246,7 +247,7 @@ class Checkpointer:
         self._fetch([handle for handle in wanted if handle in self._stored and handle not in self._shelf])
         for i, handle in zip(elsewhere, wanted, strict=True):
             row = self._shelf.get(handle)
-            rows[i] = self._slab.fresh_row() if row is None else row
+            rows[i] = self._slab.fresh_row(self._ledger.keys[handle]) if row is None else row
         return rows
 
     def _fetch(self, handles: Sequence[int]) -> None:

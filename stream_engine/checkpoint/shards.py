@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import StoredStateError
-from stream_engine.slots import STORED_DTYPE, SeriesKey
+from stream_engine.records import SeriesKey
+from stream_engine.slots import STORED_DTYPE
 
 SHARD_SIZE = 128
 MAGIC = b"SESH"

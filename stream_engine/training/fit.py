@@ -1,21 +1,23 @@
-"""Fits the network on top of the mix to origins: pinball losses, AdamW, a rate that rises and falls, averaged weights.
+"""Fits the networks on top of the mix to origins: pinball losses, AdamW, a rate that rises and falls, averaged weights.
 
-I know nothing of files or of where the origins come from. Same origins, regimen and seed: the same network.
+I know nothing of files or of where the origins come from. Same origins, regimen and seed: the same networks.
 """
 
 import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from recurrent_core import mixing
 from recurrent_core.models.elinformer.features import LAGS, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.mix_net import MixNet
+from recurrent_core.models.elinformer.series_net import UNKNOWN, SeriesNet
 from stream_engine.training.harvest import Origins
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -34,6 +36,7 @@ class Regimen:
         decay: of the weights, as AdamW has it.
         mean_share: weight of the mean's loss beside the quantiles'.
         averaging: how slowly the averaged weights follow.
+        unknown_share: of the origins that SeriesNets are shown as of a series unheard of.
     """
 
     num_steps: int = 2500
@@ -42,6 +45,7 @@ class Regimen:
     decay: float = 1e-3
     mean_share: float = 0.05
     averaging: float = 0.998
+    unknown_share: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,43 +63,66 @@ class Verdict:
 
 
 class Course:
-    """A network in training; owns its optimiser. `averaged` is the network to keep."""
+    """Networks in training on the same origins; owns their optimiser.
 
-    def __init__(self, sets: Sequence[Origins], regimen: Regimen, seed: int) -> None:
+    The first is the MixNet. Where series are known, two SeriesNets follow: one that sees levels, one that sees shapes.
+    `averaged` are those to keep.
+    """
+
+    def __init__(self, sets: Sequence[Origins], regimen: Regimen, seed: int, num_series: int = 0) -> None:
         """Begin.
 
         Args:
             sets: what to learn from; each counts as the square root of its size.
+            num_series: series that are known by number; 0 for a MixNet alone.
         """
         self._draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.network = MixNet()
+            kinds = (True, False) if num_series else ()
+            nets = [SeriesNet(num_series, sees_levels) for sees_levels in kinds]
+            self.networks = nn.ModuleList([MixNet(), *nets])
         self._regimen = regimen
         self._all = Origins.joined(sets)
         share = torch.cat([torch.full((len(one),), max(len(one), 1) ** -0.5) for one in sets])
         self._bounds = share.double().cumsum(0)
-        sample = torch.randint(len(self._all), (SAMPLE,), generator=self._draw)
-        self.network.standardise(self._all.features[sample])
-        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self._optimiser = torch.optim.AdamW(self.network.parameters(), lr=regimen.rate, weight_decay=regimen.decay)
+        sample = self._all[torch.randint(len(self._all), (SAMPLE,), generator=self._draw)]
+        self.mix_net.standardise(sample.features)
+        for net in self.series_nets:
+            net.standardise(sample.features, sample.newest)
+        self.averaged = copy.deepcopy(self.networks).requires_grad_(False).eval()
+        self._optimiser = torch.optim.AdamW(self.networks.parameters(), lr=regimen.rate, weight_decay=regimen.decay)
         self.step = 0
+
+    @property
+    def mix_net(self) -> MixNet:
+        """The first of the networks."""
+        return cast(MixNet, self.networks[0])
+
+    @property
+    def series_nets(self) -> list[SeriesNet]:
+        """The others."""
+        return [cast(SeriesNet, net) for net in list(self.networks)[1:]]
 
     def learn(self, num_steps: int, told: Callable[[float], None] = lambda _: None) -> None:
         """Take so many gradient steps, at most to the regimen's end; `told` takes each step's loss."""
         for _ in range(min(num_steps, self._regimen.num_steps - self.step)):
-            features, truths, weights = self._batch()
-            loss = self._loss(features, truths, weights)
+            torch.manual_seed(int(torch.randint(1 << 31, (), generator=self._draw)))  # drop-out's
+            batch = self._batch()
+            loss = self._mix_loss(batch)
+            for net in self.series_nets:
+                loss = loss + self._series_loss(net, batch)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            for network in self.networks:
+                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             for group in self._optimiser.param_groups:
                 group["lr"] = self._rate()
             self._optimiser.step()
             self.step += 1
             keep = min(self._regimen.averaging, self.step / (self.step + 9.0))
             with torch.no_grad():
-                for mean, weight in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                for mean, weight in zip(self.averaged.parameters(), self.networks.parameters(), strict=True):
                     mean.lerp_(weight, 1.0 - keep)
             told(float(loss.detach()))
 
@@ -108,33 +135,41 @@ class Course:
 
     def state(self) -> dict[str, Tensor]:
         """Everything a later process needs to go on, by name."""
-        tensors = {f"network.{name}": weight for name, weight in self.network.state_dict().items()}
+        tensors = {f"networks.{name}": weight for name, weight in self.networks.state_dict().items()}
         tensors |= {f"averaged.{name}": weight for name, weight in self.averaged.state_dict().items()}
-        for name, weight in self.network.named_parameters():
+        for name, weight in self.networks.named_parameters():
             tensors |= {f"optimiser.{key}.{name}": value for key, value in self._optimiser.state[weight].items()}
         return tensors | {"draw": self._draw.get_state(), "step": torch.tensor(self.step)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up what `state` gave."""
-        self.network.load_state_dict(_under("network.", tensors))
+        self.networks.load_state_dict(_under("networks.", tensors))
         self.averaged.load_state_dict(_under("averaged.", tensors))
-        for name, weight in self.network.named_parameters():
+        for name, weight in self.networks.named_parameters():
             keys = ("step", "exp_avg", "exp_avg_sq")
             self._optimiser.state[weight] = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
         self._draw.set_state(tensors["draw"])
         self.step = int(tensors["step"])
 
-    def _batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Origins drawn by their share, half of them upside down."""
+    def _batch(self) -> Origins:
+        """Origins drawn by their share."""
         at = torch.rand(self._regimen.batch, generator=self._draw, dtype=torch.float64) * self._bounds[-1]
-        which = torch.searchsorted(self._bounds, at).clamp(max=len(self._all) - 1)
-        sign = torch.where(torch.rand(self._regimen.batch, generator=self._draw) < 0.5, -1.0, 1.0)
-        features, truths = flipped(self._all.features[which], self._all.truths[which], sign)
-        return features, truths, self._all.weights[which]
+        return self._all[torch.searchsorted(self._bounds, at).clamp(max=len(self._all) - 1)]
 
-    def _loss(self, features: Tensor, truths: Tensor, weights: Tensor) -> Tensor:
-        pinball, _, mean = losses(self.network, features, truths)
+    def _mix_loss(self, batch: Origins) -> Tensor:
+        """The MixNet's, half of the origins upside down."""
+        sign = torch.where(torch.rand(len(batch), generator=self._draw) < 0.5, -1.0, 1.0)
+        pinball, _, mean = losses(self.mix_net, *flipped(batch.features, batch.truths, sign))
+        weights = batch.weights
         return ((pinball + self._regimen.mean_share * mean) * weights).sum() / weights.sum().clamp(min=1e-9)
+
+    def _series_loss(self, net: SeriesNet, batch: Origins) -> Tensor:
+        """A SeriesNet's: |error| of its median, some of the series unheard of."""
+        is_unknown = torch.rand(len(batch), generator=self._draw) < self._regimen.unknown_share
+        series = torch.where(is_unknown, UNKNOWN, batch.series)
+        shift = net(batch.features, batch.newest, batch.scale, series) / batch.error
+        loss: Tensor = ((batch.truths - shift).abs() * batch.weights).sum() / batch.weights.sum().clamp(min=1e-9)
+        return loss
 
 
 def flipped(features: Tensor, truths: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,20 +197,30 @@ def losses(network: MixNet, features: Tensor, truths: Tensor) -> tuple[Tensor, T
     return pinball, is_inside, mean
 
 
+def middles(networks: nn.ModuleList, origins: Origins) -> Tensor:
+    """The median of each network, relative to the mix and in its expected errors, [n, networks, NUM_LEADS]."""
+    mix_net, *nets = networks
+    shown = (origins.features, origins.newest, origins.scale, origins.series)
+    first = mixing.at_leads(mix_net(origins.features)[0], torch.arange(1, NUM_LEADS + 1)[None])
+    return torch.stack([first, *(net(*shown) / origins.error for net in nets)], dim=1)
+
+
 @torch.no_grad()
-def judge(network: MixNet, origins: Origins, batch: int = 8192) -> Verdict:
-    """The network against the mix on origins it has not learned from."""
-    newborn = MixNet()
+def judge(networks: nn.ModuleList, origins: Origins, size: int = 8192) -> Verdict:
+    """Networks against the mix on origins they have not learned from; of several the middle is their mean.
+
+    Args:
+        networks: as a Course has them.
+    """
+    newborn = nn.ModuleList([MixNet()])
     sums = torch.zeros(5, dtype=torch.float64)
-    columns = (origins.features, origins.truths, origins.weights)
-    for features, truths, weights in zip(*(torch.split(column, batch) for column in columns), strict=True):
-        for place, each in enumerate((network, newborn)):
-            pinball, is_inside, _ = losses(each, features, truths)
-            sums[2 * place + 1] += (pinball * weights).sum()
-            middle = mixing.at_leads(each(features)[0][:, None], torch.arange(1, NUM_LEADS + 1)[None])[:, 0]
-            sums[2 * place] += ((truths - middle).abs() * weights).sum()
-            if each is network:
-                sums[4] += (is_inside & (weights > 0)).sum()
+    for batch in origins.batches(size):
+        for place, some in enumerate((networks, newborn)):
+            miss = (batch.truths - middles(some, batch).mean(dim=1)).abs()
+            pinball, is_inside, _ = losses(cast(MixNet, some[0]), batch.features, batch.truths)
+            sums[2 * place] += (miss * batch.weights).sum()
+            sums[2 * place + 1] += (pinball * batch.weights).sum()
+            sums[4] += (is_inside & (batch.weights > 0)).sum() if some is networks else 0.0
     mae, wql, mix_mae, mix_wql, num_inside = sums.tolist()
     num_cells = int((origins.weights > 0).sum())
     return Verdict(mae / max(mix_mae, 1e-30), wql / max(mix_wql, 1e-30), num_inside / max(num_cells, 1))

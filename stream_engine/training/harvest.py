@@ -3,8 +3,8 @@
 I know nothing of networks but their features. Everything is in units of the mix's expected error, see `MixNet`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -36,11 +36,18 @@ class Origins:
         features: [n, NUM_FEATURES] float32.
         truths: [n, NUM_LEADS] float32, truth minus the mix over the mix's expected error; 0 where there is no truth.
         weights: [n, NUM_LEADS] float32, the expected error over what is usual in the set; 0 where there is no truth.
+        error: [n, NUM_LEADS] float32, the mix's expected error, in the unit of the values.
+        newest, scale: [n] float64, the slot's last reading and its scale.
+        series: [n] int64, the number of the slot's series, 0 where none is known.
     """
 
     features: Tensor
     truths: Tensor
     weights: Tensor
+    error: Tensor
+    newest: Tensor
+    scale: Tensor
+    series: Tensor
 
     def __len__(self) -> int:
         return len(self.features)
@@ -48,9 +55,16 @@ class Origins:
     @classmethod
     def joined(cls, some: Sequence["Origins"]) -> "Origins":
         """All of them, in order."""
-        return cls(
-            *(torch.cat(columns) for columns in zip(*((o.features, o.truths, o.weights) for o in some), strict=True))
-        )
+        return cls(*(torch.cat([getattr(one, field.name) for one in some]) for field in fields(cls)))
+
+    def __getitem__(self, places: Tensor | slice) -> "Origins":
+        """Some of them."""
+        return Origins(*(getattr(self, field.name)[places] for field in fields(self)))
+
+    def batches(self, size: int) -> Iterator["Origins"]:
+        """All of them in order, at most so many at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,7 @@ def harvest(
     """
     num_sensors = len(part.sensors)
     slab = model.init_state(num_sensors)
+    model.inscribe(slab, part.numbers)
     last_s = np.full(num_sensors, np.nan)
     truths = _truths(part, int(passage.rows.max(initial=-1)) + 1)
     kept: list[Origins] = []
@@ -139,19 +154,17 @@ def _drawn(count: Float64s, sampling: Sampling, draw: np.random.Generator) -> ND
 
 def _origins(made: Made, truths: Float64s, is_kept: NDArray[np.bool_]) -> Origins:
     """The origins kept, truths relative to the anchor."""
-    error = made.error.numpy()[is_kept]
-    miss = (truths[is_kept] - made.mix.numpy()[is_kept]) / np.maximum(error, 1e-30)
+    made = made[torch.from_numpy(np.flatnonzero(is_kept))]
+    error = np.maximum(made.error.numpy(), 1e-30)
+    miss = (truths[is_kept] - made.mix.numpy()) / error
     has_truth = np.isfinite(miss)
     miss = np.where(has_truth, np.clip(miss, -MOST_ERRORS, MOST_ERRORS), 0.0)
-    return Origins(
-        made.features[torch.from_numpy(is_kept)],
-        torch.from_numpy(miss.astype(np.float32)),
-        torch.from_numpy((error * has_truth).astype(np.float32)),
-    )
+    missed, weights, usual = (torch.from_numpy(each.astype(np.float32)) for each in (miss, error * has_truth, error))
+    return Origins(made.features, missed, weights, usual, made.newest, made.scale.double(), made.series)
 
 
 def balanced(origins: Origins) -> Origins:
     """The same origins with weights of mean 1, so that a set counts the same in whatever unit it is measured."""
     has_truth = origins.weights > 0
     usual = origins.weights[has_truth].mean() if has_truth.any() else torch.ones(())
-    return Origins(origins.features, origins.truths, (origins.weights / usual).clamp(max=MOST_WEIGHT))
+    return replace(origins, weights=(origins.weights / usual).clamp(max=MOST_WEIGHT))

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import torch
 
-from recurrent_core.models.elinformer.model import Elinformer
+from recurrent_core.models.elinformer.model import Elinformer, Known
 from recurrent_core.weights import save_model
 from stream_engine import __version__
 from stream_engine.backtest.history import Choice
@@ -115,12 +115,19 @@ def data_fingerprint(parts: Sequence[Part]) -> str:
     return told.hexdigest()
 
 
+def known_of(parts: Sequence[Part], channel: str) -> Known:
+    """Every sensor of the parts, by its number."""
+    numbers = {name: number for part in parts for name, number in zip(part.sensors, part.numbers.tolist(), strict=True)}
+    return Known(tuple(sorted(numbers, key=lambda name: numbers[name])), channel)
+
+
 class _Run:
     """Lives for one `run_training`."""
 
     def __init__(self, plan: TrainPlan, parts: tuple[Part, ...], keeper: Keeper, watcher: Watcher) -> None:
         self._plan, self._parts, self._keeper, self._watcher = plan, parts, keeper, watcher
-        self._model = Elinformer.untrained()
+        self._known = known_of(parts, plan.choice.channel or "")
+        self._model = Elinformer.untrained(known=self._known)
         self._decided, self._kept = keeper.load()
         learned = np.concatenate([part.values[: part.train_end].ravel() for part in parts])
         if not float(np.nanstd(learned)) > 0:
@@ -139,7 +146,8 @@ class _Run:
             verdict = asdict(judge(course.averaged, self._judged("validation", ends)))
         facts = self._facts(length, trials, verdict, course)
         version = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:8]
-        save_model(self._model.with_network(course.averaged, self._plan.name, version), self._plan.out, facts)
+        model = self._model.with_networks(course.averaged, self._plan.name, version, self._known)
+        save_model(model, self._plan.out, facts)
         return facts
 
     def _choose(self) -> dict[int, dict[str, float]]:
@@ -160,7 +168,8 @@ class _Run:
 
     def _course(self, stage: str, lessons: Origins, num_steps: int) -> Course:
         """A course of so many steps, taken up where it was left."""
-        course = Course([lessons], replace(self._plan.regimen, num_steps=num_steps), self._plan.seed)
+        regimen = replace(self._plan.regimen, num_steps=num_steps)
+        course = Course([lessons], regimen, self._plan.seed, len(self._known.names))
         if f"stage.{stage}" in self._kept:
             course.restore(self._kept)
         self._watcher.begin(stage, num_steps)

@@ -30,7 +30,7 @@ def model(request: pytest.FixtureRequest) -> StreamingModel:
         torch.manual_seed(3)
         network = MixNet()
         torch.nn.init.normal_(network.last.weight, std=0.02)
-    return shipped.with_network(network, "network", "1")
+    return shipped.with_networks([network], "network", "1")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ NUM_LENGTHS = len(LAGS) + 6 + calendar.NUM_MEMORIES + NUM_PAST + 2 * NUM_KNOTS +
 before and ahead, of the mix."""
 NUM_OTHERS = NUM_KNOTS + 12
 """Features that are none: logs of expected errors, and what stands in `_others`."""
+OF_NEWEST = (slice(0, len(LAGS) + 6), slice(NUM_LENGTHS - len(PROFILE_LAGS) - 2 * NUM_LEADS, NUM_LENGTHS))
+"""Features that are distances from the newest value; the other lengths are errors of a kind."""
 COUNT = NUM_LENGTHS + NUM_KNOTS
 """Place of the log of the count of readings."""
 GAP = COUNT + 11

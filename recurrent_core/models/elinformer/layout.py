@@ -46,12 +46,16 @@ NOTED_SIDES = 3
 LAYOUT_VERSION = 2
 
 
-def make_layout(config: ElinformerConfig, num_candidates: int) -> StateLayout:
-    """The row of the given config and number of forecasts to choose from; its id changes with every shape here."""
+def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "") -> StateLayout:
+    """The row of the given config and number of forecasts to choose from; its id changes with every shape here.
+
+    Args:
+        series: a fingerprint of the series that the model knows by number, if it knows any: rows then keep theirs.
+    """
     num_readouts = len(READOUTS)
     memories = calendar.NUM_MEMORIES
     return StateLayout(
-        "elinformer",
+        f"elinformer-{series}" if series else "elinformer",
         LAYOUT_VERSION,
         {
             "anchor": (2,),
@@ -91,5 +95,6 @@ def make_layout(config: ElinformerConfig, num_candidates: int) -> StateLayout:
             "settled": (NUM_KNOTS,),
             "offsets": (2, NUM_KNOTS),
             "drift": (2,),
+            **({"series": ()} if series else {}),
         },
     )

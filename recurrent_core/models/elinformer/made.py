@@ -4,7 +4,7 @@ I know nothing of how either was computed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class Made:
         mix: [batch, leads] the point forecast.
         error: [batch, leads] the mean |error| expected of it.
         scale, count: [batch], of the slot when it forecast.
+        newest: [batch] float64, the slot's last reading; series: [batch] int64, the number of its series, or 0.
         features: [batch, NUM_FEATURES] float32 for a network; [batch, 0] where none is asked.
     """
 
@@ -29,7 +30,13 @@ class Made:
     error: Tensor
     scale: Tensor
     count: Tensor
+    newest: Tensor
+    series: Tensor
     features: Tensor
+
+    def __getitem__(self, places: Tensor) -> "Made":
+        """Those of some slots."""
+        return Made(*(getattr(self, field.name)[places] for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

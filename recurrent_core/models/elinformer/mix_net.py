@@ -58,7 +58,7 @@ class MixNet(nn.Module):
 
     def standardise(self, features: Tensor) -> None:
         """Set the shift and spread of the context from a sample of features, [n, NUM_FEATURES]."""
-        context = self._squash(features)
+        context = squash(features)
         self.shift.copy_(context.mean(dim=0))
         self.spread.copy_(context.std(dim=0).clamp(min=LEAST_SPREAD))
 
@@ -73,7 +73,7 @@ class MixNet(nn.Module):
         num = len(features)
         apart = features[:, NUM_CONTEXT : NUM_CONTEXT + NUM_GRID].view(num, NUM_READOUTS, NUM_KNOTS).mT
         ratios = features[:, NUM_CONTEXT + NUM_GRID :].view(num, NUM_READOUTS, NUM_KNOTS).mT
-        context = self.context((self._squash(features) - self.shift) / self.spread)
+        context = self.context((squash(features) - self.shift) / self.spread)
         knots = torch.cat([_asinh(apart), ratios, self.leads.expand(num, -1, -1)], dim=2)
         hidden = functional.silu(self.from_knot(knots) + self.from_context(context)[:, None])
         said = self.last(functional.silu(self.inner(hidden)))
@@ -84,27 +84,27 @@ class MixNet(nn.Module):
         sides = UNIT * said[..., NUM_READOUTS + 1 : NUM_READOUTS + 3].clamp(-3.0, 3.0).exp()
         return shift, sides.mT, mean.clamp(-MOST_SHIFT, MOST_SHIFT)
 
-    @staticmethod
-    def _squash(features: Tensor) -> Tensor:
-        """The context, its lengths squashed, and harmonics of the time of day, [n, NUM_INPUTS]."""
-        angle = torch.atan2(features[:, DAY_SINE], features[:, DAY_SINE + 1])[:, None]
-        turns = angle * torch.arange(2, HARMONICS + 1, device=angle.device)
-        plain = features[:, NUM_LENGTHS:NUM_CONTEXT]
-        return torch.cat([_asinh(features[:, :NUM_LENGTHS]), plain, turns.sin(), turns.cos()], dim=1)
-
     @torch.inference_mode()
     def finish(self, made: Made) -> Final:
         """The mix and what the network makes of it, to choose from."""
         mix = made.mix
         leads = torch.arange(1, mix.shape[1] + 1, device=mix.device)[None]
         shift, sides, lean = self.forward(made.features)
-        says = _says(made.features)[:, None]
-        said = torch.cat([(says * shift)[:, None], sides, (says * lean)[:, None]], dim=1)
+        may_say = says(made.features)[:, None]
+        said = torch.cat([(may_say * shift)[:, None], sides, (may_say * lean)[:, None]], dim=1)
         shift, lower, upper, lean = (mixing.at_leads(said, leads) * made.error[:, None]).unbind(dim=1)
         return Final(torch.stack([mix, mix + shift], dim=1), lean, lower, upper)
 
 
-def _says(features: Tensor) -> Tensor:
+def squash(features: Tensor) -> Tensor:
+    """The context, its lengths squashed, and harmonics of the time of day, [n, NUM_INPUTS]."""
+    angle = torch.atan2(features[:, DAY_SINE], features[:, DAY_SINE + 1])[:, None]
+    turns = angle * torch.arange(2, HARMONICS + 1, device=angle.device)
+    plain = features[:, NUM_LENGTHS:NUM_CONTEXT]
+    return torch.cat([_asinh(features[:, :NUM_LENGTHS]), plain, turns.sin(), turns.cos()], dim=1)
+
+
+def says(features: Tensor) -> Tensor:
     """1 where a network can know better than the mix; 0 at first readings, long after the last, without moves; [n]."""
     is_grown = features[:, COUNT] >= math.log(FIRST_COUNT) - 1e-3
     is_moving = features[:, :NUM_LENGTHS].abs().amax(dim=1) > LEAST_MOVE

@@ -1,28 +1,60 @@
-"""The model elinformer in its default dress: any sensor, nothing fitted to it.
+"""The model elinformer in both its dresses: the default one, and the trained one that knows series by number.
 
 I know nothing of files or of who owns the slots. A reading's way: `fold` it into a copy of the rows, `forecast`
 from them, `note` the forecast for the day its truths arrive. README.md beside me has the equations.
 """
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from recurrent_core import scaling
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
-from recurrent_core.models.elinformer.layout import READOUTS, make_layout
+from recurrent_core.models.elinformer.layout import NUM_LEADS, READOUTS, make_layout
 from recurrent_core.models.elinformer.made import Final, Made, finish_plain
-from recurrent_core.models.elinformer.mix_net import MixNet
+from recurrent_core.models.elinformer.mix_net import MixNet, says
 from recurrent_core.models.elinformer.on_cpu import OnCpu
 from recurrent_core.models.elinformer.on_torch import OnTorch
+from recurrent_core.models.elinformer.series_net import UNKNOWN, SeriesNet
 from recurrent_core.models.interface import Arrival, Outlook, Question, Runs, StreamingModel
 
 DEFAULT_PRIOR = (1.0, 2.0, 2.0, 2.0, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.5, 1.05, 1.3)
 """Errors expected of each read-out in a new slot, relative to persistence; see READOUTS."""
 
-PRIOR, NETWORK = "readout_prior", "network."
-"""Names of the artifact's tensors: the prior, and the beginning of the network's."""
+PRIOR, NETWORK, SERIES_NETS = "readout_prior", "network.", "series_nets."
+"""Names of the artifact's tensors: the prior, and the beginnings of the networks'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The series that a trained dress has learnt weights for.
+
+    Attributes:
+        names: each name's number is its place, counted from 1.
+        channel: the channel they were learnt on, "" where there was just one.
+    """
+
+    names: tuple[str, ...] = ()
+    channel: str = ""
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> "Known":
+        """What an artifact tells of them; nothing where it knows none."""
+        return cls(tuple(map(str, told.get("names", ()))), str(told.get("channel", "")))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of names and order, "" without names."""
+        told = json.dumps([self.channel, *self.names])
+        return hashlib.sha256(told.encode()).hexdigest()[:8] if self.names else ""
 
 
 class Elinformer(StreamingModel):
@@ -31,23 +63,35 @@ class Elinformer(StreamingModel):
     Holds the artifact's choices and tensors, never a slot's state; one object serves every slot of a process.
     """
 
-    def __init__(self, config: ElinformerConfig, tensors: dict[str, Tensor], name: str, version: str) -> None:
+    def __init__(
+        self,
+        config: ElinformerConfig,
+        tensors: dict[str, Tensor],
+        name: str,
+        version: str,
+        known: Known | None = None,
+    ) -> None:
         """Build from an artifact's parts.
 
         Args:
             config: sizes and choices.
-            tensors: `readout_prior`, [readouts]; `network.*`, those of MixNet, where there is one.
+            tensors: `readout_prior`, [readouts]; `network.*`, those of MixNet, where there is one; `series_nets.*`,
+                those of the SeriesNets, where there are some (and a MixNet).
             name, version: the artifact's.
+            known: the series that the SeriesNets were learnt from.
         """
-        tensors = {key: tensor.float() for key, tensor in tensors.items()}
+        self.known = known or Known()
         self.network = _network(tensors)
+        self.series_nets = _series_nets(tensors, len(self.known.names))
         wanted = {PRIOR: (len(READOUTS),)}
-        found = {key: tuple(tensor.shape) for key, tensor in tensors.items() if not key.startswith(NETWORK)}
-        if found != wanted:
-            raise ConfigError(f"elinformer wants the tensors {wanted}, found {found}")
+        found = {key: tuple(each.shape) for key, each in tensors.items() if not key.startswith((NETWORK, SERIES_NETS))}
+        if found != wanted or (len(self.series_nets) > 0) > (self.network is not None and bool(self.known.names)):
+            raise ConfigError(f"elinformer wants the tensors {wanted} and those of its networks, found {found}")
         self.config = config
         self.tensors = tensors
-        self.layout = make_layout(config, num_candidates=1 if self.network is None else 2)
+        num_candidates = 1 + (self.network is not None) + len(self.series_nets)
+        self.layout = make_layout(config, num_candidates, self.known.fingerprint)
+        self._numbers = {name: number for number, name in enumerate(self.known.names, start=1)}
         self._name, self._version = name, version
         self._on_torch = OnTorch(config, has_network=self.network is not None)
         self._on_cpu = OnCpu(config, self.layout, has_network=self.network is not None)
@@ -55,16 +99,25 @@ class Elinformer(StreamingModel):
 
     @classmethod
     def untrained(
-        cls, name: str = "default", version: str = "1", config: ElinformerConfig | None = None
+        cls,
+        name: str = "default",
+        version: str = "1",
+        config: ElinformerConfig | None = None,
+        known: Known | None = None,
     ) -> "Elinformer":
-        """The model with nothing learnt: hand-set priors."""
-        return cls(config or ElinformerConfig(), {PRIOR: torch.tensor(DEFAULT_PRIOR)}, name, version)
+        """The model with nothing learnt: hand-set priors; known: series whose rows are to keep their numbers."""
+        return cls(config or ElinformerConfig(), {PRIOR: torch.tensor(DEFAULT_PRIOR)}, name, version, known)
 
-    def with_network(self, network: MixNet, name: str, version: str) -> "Elinformer":
-        """This model with a network on top of its mix."""
-        tensors = {key: tensor for key, tensor in self.tensors.items() if not key.startswith(NETWORK)}
+    def with_networks(
+        self, networks: Iterable[nn.Module], name: str, version: str, known: Known | None = None
+    ) -> "Elinformer":
+        """This model with a MixNet on top of its mix, and, after it, the SeriesNets that know some series, or none."""
+        network, *others = networks
+        nets = nn.ModuleList(others)
+        tensors = {PRIOR: self.tensors[PRIOR]}
         tensors |= {NETWORK + key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-        return Elinformer(self.config, tensors, name, version)
+        tensors |= {SERIES_NETS + key: tensor.detach().clone() for key, tensor in nets.state_dict().items()}
+        return Elinformer(self.config, tensors, name, version, known)
 
     @property
     def name(self) -> str:
@@ -89,9 +142,24 @@ class Elinformer(StreamingModel):
     def init_state(self, num_slots: int) -> Tensor:
         return self.layout.zeros(num_slots)
 
+    def number_of(self, name: str, channel: str) -> int:
+        is_theirs = channel in ("", self.known.channel) or not self.known.channel
+        return self._numbers.get(name, UNKNOWN) if is_theirs else UNKNOWN
+
+    def inscribe(self, state: Tensor, numbers: NDArray[np.int64]) -> None:
+        if self.known.names:
+            self.layout.view(state, "series").copy_(torch.from_numpy(numbers))
+
+    def renew(self, state: Tensor) -> None:
+        series = self.layout.view(state, "series").clone() if self.known.names else None
+        super().renew(state)
+        if series is not None:
+            self.layout.view(state, "series").copy_(series)
+
     def prepare(self, device: torch.device, threads: int = 1) -> None:
         if self.network is not None:
             self.network.to(device)
+            self.series_nets.to(device)
         if device.type == "cpu":
             self._on_cpu.prepare(self.init_state(1), threads)
 
@@ -149,8 +217,14 @@ class Elinformer(StreamingModel):
         }
 
     def _finish(self, made: Made) -> Final:
-        """The final forecasts: the mix as the network has it, or as it is."""
-        return finish_plain(made) if self.network is None else self.network.finish(made)
+        """The final forecasts: the mix as the networks have it, or as it is."""
+        if self.network is None:
+            return finish_plain(made)
+        final = self.network.finish(made)
+        with torch.inference_mode():
+            shown = (made.features, made.newest, made.scale, made.series)
+            said = [_shifted(made, net(*shown)) for net in self.series_nets]
+        return replace(final, candidates=torch.cat([final.candidates, *said], dim=1)) if said else final
 
     def _prior(self, state: Tensor) -> Tensor:
         return self.tensors[PRIOR].to(state.device)
@@ -177,3 +251,30 @@ def _network(tensors: dict[str, Tensor]) -> MixNet | None:
     except RuntimeError as error:
         raise ConfigError(f"the network's tensors do not fit this version: {error}") from error
     return network.eval().requires_grad_(False)
+
+
+def _series_nets(tensors: dict[str, Tensor], num_series: int) -> nn.ModuleList:
+    """The networks that know series among an artifact's tensors: one that sees levels, one that sees shapes.
+
+    Raises:
+        ConfigError: their tensors do not fit.
+    """
+    state = {key.removeprefix(SERIES_NETS): each for key, each in tensors.items() if key.startswith(SERIES_NETS)}
+    if not state:
+        return nn.ModuleList()
+    nets = nn.ModuleList(SeriesNet(num_series, sees_levels) for sees_levels in (True, False))
+    try:
+        nets.load_state_dict(state)
+    except RuntimeError as error:
+        raise ConfigError(f"the networks' tensors do not fit this version: {error}") from error
+    return nets.eval().requires_grad_(False)
+
+
+def _shifted(made: Made, shift: Tensor) -> Tensor:
+    """The mix shifted at the learnt leads, less and less beyond them, [batch, 1, leads]."""
+    num_leads = made.mix.shape[1]
+    whole = says(made.features)[:, None] * shift[:, :num_leads]
+    if num_leads > NUM_LEADS:
+        fading = NUM_LEADS / torch.arange(NUM_LEADS + 1, num_leads + 1, device=shift.device)
+        whole = torch.cat([whole, whole[:, -1:] * fading], dim=1)
+    return (made.mix + whole)[:, None]

@@ -83,10 +83,11 @@ class OnCpu:
         """What the mix makes of readings, [4, n], and the drift, mean and quantiles of what it is finished to."""
         rows, num = slab.numpy(), len(slots)
         num_leads = max(horizon, NUM_LEADS)
-        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 4))
+        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, doors.NUM_SEEN))
         features = np.empty((num, NUM_FEATURES if self._has_network else 0), np.float32)
         doors.advance(rows, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
-        made = Made(*(torch.from_numpy(array) for array in (mix, error, seen[:, 0], seen[:, 2], features)))
+        scale, count, newest, series = seen[:, 0], seen[:, 2], seen[:, 4], seen[:, 5].astype(np.int64)
+        made = Made(*(torch.from_numpy(array) for array in (mix, error, scale, count, newest, series, features)))
         drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
         doors.settle(rows, slots, columns[0], self._places, seen, *_sides(finish(made)), drift, mean, quantiles)
         return made, (drift, mean, quantiles)
@@ -96,7 +97,7 @@ class OnCpu:
         order = np.argsort(slots, kind="stable")
         made, _ = self._carry(np.take(_columns(arrival), order, axis=1), slots[order], slab, 1, prior, finish_plain)
         back = torch.from_numpy(np.argsort(order))
-        return Made(*(column[back] for column in (made.mix, made.error, made.scale, made.count, made.features)))
+        return made[back]
 
     def ask(self, question: Question, state: Tensor, horizon: int, prior: Tensor, finish: Finish) -> Outlook:
         """Forecast from the rows as they stand."""

@@ -55,7 +55,9 @@ class OnTorch:
 
     def _made(self, parts: Parts, origin: Origin, said: Forecast) -> Made:
         seen = features(parts, origin, said) if self._has_network else torch.empty(len(said.mix), 0)
-        return Made(said.mix, said.error, said.scale, parts["count"].clone(), seen)
+        newest = scaling.join_anchor(parts["anchor"]) + parts["ring"][:, 0]
+        series = parts["series"].long() if "series" in parts else torch.zeros_like(newest, dtype=torch.int64)
+        return Made(said.mix, said.error, said.scale, parts["count"].clone(), newest, series, seen)
 
     def _outlook(self, made: Made, parts: Parts, mean: Tensor, quantiles: Tensor) -> Outlook:
         return outlook(self._config, made.scale, made.count, parts["drift"], mean, quantiles)

@@ -21,7 +21,7 @@ def with_random_network(seed: int) -> Elinformer:
         torch.manual_seed(seed)
         network = MixNet()
         torch.nn.init.normal_(network.last.weight, std=0.3)
-    return MODEL.with_network(network, "random", "1")
+    return MODEL.with_networks([network], "random", "1")
 
 
 MODELS = {"mix": MODEL, "network": with_random_network(1)}

@@ -60,7 +60,7 @@ def test_what_was_gathered_is_a_copy(device: str) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_waves_are_stepped_in_order_and_slots_beside_them_keep_theirs(device: str) -> None:
     stepper = Stepper(CountingModel(), torch.device(device), 2)
-    stepper.reset(np.asarray([0, 1, 2]))
+    stepper.reset(np.asarray([0, 1, 2]), [("a", ""), ("b", ""), ("c", "")])
     stepper.put(np.asarray([2]), np.full((1, 3), np.nan, np.float32))
     result = stepper.step(batch([0, 1, 0, 0], [5.0, 7.0, 6.0, 1.0], [2, 3, 4]))
     assert stepper.rows(np.asarray([0, 1])).tolist() == [[1.0, 12.0, 3.0], [7.0, 7.0, 1.0]]
@@ -71,7 +71,7 @@ def test_waves_are_stepped_in_order_and_slots_beside_them_keep_theirs(device: st
 
 def test_a_state_that_is_not_finite_starts_afresh_and_its_forecast_is_the_last_value() -> None:
     stepper = Stepper(CountingModel(), torch.device("cpu"), 2)
-    stepper.reset(np.asarray([0, 1]))
+    stepper.reset(np.asarray([0, 1]), [("a", ""), ("b", "")])
     result = stepper.step(batch([0, 1], [1e300, 7.0], [2]))
     assert result.num_resets == 1
     assert result.mean.tolist() == [[1e300, 1e300], [7.0, 7.0]]

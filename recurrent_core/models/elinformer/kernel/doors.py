@@ -10,10 +10,12 @@ from recurrent_core.calendar import NUM_MEMORIES
 from recurrent_core.models.elinformer.kernel.calendar import clock
 from recurrent_core.models.elinformer.kernel.compiling import door
 from recurrent_core.models.elinformer.kernel.features import write_features
-from recurrent_core.models.elinformer.kernel.fold import fold, relative, scale_of
+from recurrent_core.models.elinformer.kernel.fold import anchor_of, fold, relative, scale_of
 from recurrent_core.models.elinformer.kernel.forecast import forecast, make_work, note
 from recurrent_core.models.elinformer.kernel.places import NUM_KNOTS, gap_ticks, passed_ticks
 from recurrent_core.models.elinformer.kernel.settle import choose, learn_settled, note_final, spread, weigh_candidates
+
+NUM_SEEN = 6
 
 
 @door
@@ -25,7 +27,8 @@ def advance(slab, slots, columns, p, k, prior, mix, error, seen, features):
         columns: [4, n] float64: value, elapsed_s since the row's last reading (> 0 for a question), cadence_s,
             second_of_week.
         mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
-        seen: [n, 4] float64, written: the row's scale, tick and count, and the ticks since its last reading.
+        seen: [n, NUM_SEEN] float64, written: the row's scale, tick and count, the ticks since its last reading, its
+            newest value and the number of its series.
         features: [n, NUM_FEATURES] float32, written where a network wants them; [n, 0] where none does.
     """
     work = make_work(mix.shape[1])
@@ -45,6 +48,8 @@ def advance(slab, slots, columns, p, k, prior, mix, error, seen, features):
         if gap == 0.0:
             note(row, p, scale, work, mix[i])
         seen[i, 0], seen[i, 1], seen[i, 2], seen[i, 3] = scale, row[p.tick], row[p.counted], gap
+        seen[i, 4] = anchor_of(row, p) + row[p.ring]
+        seen[i, 5] = row[p.series] if p.series >= 0 else 0.0
 
 
 @door
@@ -52,7 +57,7 @@ def settle(slab, slots, values, p, seen, candidates, lean, lower, upper, drift, 
     """Learn from the truths that arrived what the final forecasts missed, then choose, note and spread the new ones.
 
     Args:
-        slab, slots: as in `advance`. values: [n]. seen: [n, 4], as `advance` left it.
+        slab, slots: as in `advance`. values: [n]. seen: [n, NUM_SEEN], as `advance` left it.
         candidates: [n, candidates, leads >= NUM_LEADS]; lean, lower, upper: [n, leads]; see made.Final.
         drift: [n, 2] float64, written: short and long running error.
         mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.

@@ -29,7 +29,7 @@ KNOT_SHARE = np.array([0, 0, 0, 0.5, 0, 0.25, 0.5, 0.75, 0, 0.25, 0.5, 0.75, 1.0
 
 
 class Places(NamedTuple):
-    """Where each part of a row starts (`counted`: the part `count`), and the calendars' sizes."""
+    """Where each part of a row starts (`counted`: the part `count`; -1: there is none), and the calendars' sizes."""
 
     anchor: int
     counted: int
@@ -68,6 +68,7 @@ class Places(NamedTuple):
     settled: int
     offsets: int
     drift: int
+    series: int
     ring_ticks: int
     day_cells: int
     week_cells: int
@@ -94,6 +95,7 @@ def places_of(layout: StateLayout, config: ElinformerConfig) -> Places:
     """Where the parts of a layout start."""
     starts = {part: layout.slices[part].start for part in Places._fields if part in layout.slices}
     starts["counted"] = layout.slices["count"].start
+    starts.setdefault("series", -1)
     return Places(**starts, ring_ticks=config.ring_ticks, day_cells=config.day_cells, week_cells=config.week_cells)
 
 
