@@ -5,8 +5,8 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/accuracy.py --left-out out/default-without-{}   # each group by its own
 
 Every set is streamed row by row from an empty state; a sensor without a reading at a row is asked all the same. New
-sensors are scored by themselves too: on their first YOUNG origins, and on the first YOUNG with a seasonal forecast. Slots
-are strangers to one another, so the sets go side by side. I know nothing of a model's inside.
+sensors are scored by themselves too: on their first YOUNG origins, and on the first YOUNG with a seasonal forecast.
+Slots are strangers to one another, so the sets go side by side. I know nothing of a model's inside.
 """
 
 import argparse
