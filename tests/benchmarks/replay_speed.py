@@ -47,9 +47,9 @@ def seconds_a_reading(history: GridHistory, cadence_ns: int | None, replay: Call
     for _ in range(3):
         policy = RouterPolicy(cadence_ns=cadence_ns)
         engine = ReplayEngine(load_model("default"), history.sensors, HORIZON, policy, torch.device("cpu"))
-        before = time.perf_counter()
+        before = time.thread_time()
         replay(engine)
-        least = min(least, (time.perf_counter() - before) / engine.num_readings)
+        least = min(least, (time.thread_time() - before) / engine.num_readings)
     return least
 
 
