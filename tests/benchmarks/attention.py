@@ -181,12 +181,20 @@ def _averaged(history: History, logits: Floats) -> Floats:
     return np.asarray(weights @ history.values / weights.sum())
 
 
-def newest(history: History) -> History:
-    """The pairs of the last WINDOW_TICKS."""
-    is_near = history.ages <= WINDOW_TICKS
-    near = history.prior[is_near]
-    share = near.sum()
-    return History(history.keys[is_near], history.values[is_near], near / share, history.mass * share, history.ages)
+def windowed(way: Callable[[History, Floats], Floats]) -> Callable[[History, Floats], Floats]:
+    """The same way over the pairs of the last WINDOW_TICKS alone; nothing while they are few."""
+
+    def read(history: History, key: Floats) -> Floats:
+        is_near = history.ages <= WINDOW_TICKS
+        if is_near.sum() < FEWEST_PAIRS:
+            return np.zeros(NUM_LEADS)
+        near, ages = history.prior[is_near], history.ages[is_near]
+        share = near.sum()
+        return way(
+            History(history.keys[is_near], history.values[is_near], near / share, history.mass * share, ages), key
+        )
+
+    return read
 
 
 def own(history: History) -> History:
@@ -198,8 +206,8 @@ WAYS: dict[str, Callable[[History, Floats], Floats]] = {
     "affine": affine,
     "ridge": ridge,
     "ridge, no calendar in its keys": lambda history, key: ridge(own(history), key[OWN]),
-    f"ridge, last {WINDOW_TICKS} ticks": lambda history, key: ridge(newest(history), key),
-    f"softmax of distance, last {WINDOW_TICKS} ticks": lambda history, key: nearest(newest(history), key),
+    f"ridge, last {WINDOW_TICKS} ticks": windowed(ridge),
+    f"softmax of distance, last {WINDOW_TICKS} ticks": windowed(nearest),
     **{f"softmax, logits x {by:g}": partial(softmax, by=by) for by in FLATTER},
     **{f"softmax of distance x {by:g}": partial(nearest, by=by) for by in SHARPER},
 }
