@@ -117,7 +117,7 @@ class StepBatch:
         handles, slots: [n] of each reading's series.
         source: [n] index of the ReadingBatch the reading came in.
         readings: [n] its index there.
-        times_ns, values: [n].
+        times_ns, values: [n]. A value of NaN (none of the router's is) asks for a forecast from the state as it stands.
         elapsed_s: [n] seconds since the series' last reading, 0 at its first.
         cadences_ns: [n] expected gap to the next reading.
         has_cadence: [n] False where the default cadence stands in for one not known yet.

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurrent_core.models.interface import Arrival, Outlook, Question, Runs, StreamingModel
+from recurrent_core.models.interface import Arrival, Outlook, Runs, StreamingModel
 from stream_engine.errors import ConfigError
-from stream_engine.records import Bools, Float64s, Int64s, SeriesKey, Status, StepBatch, StepResult
+from stream_engine.records import Bools, Int64s, SeriesKey, Status, StepBatch, StepResult
 
 Float32s = NDArray[np.float32]
 
@@ -156,24 +156,13 @@ class Stepper:
 
     @torch.inference_mode()
     def step(self, batch: StepBatch) -> StepResult:
-        """Fold every reading of the batch in order, forecasting after each."""
+        """Fold every reading of the batch in order, forecasting after each; a value of NaN is a question."""
         columns = self._upload(
             np.stack([batch.values, batch.elapsed_s, batch.cadences_ns / NS_PER_S, batch.second_of_week])
         )
         runs = Runs(batch.slots, batch.wave_ends)
         outlook = self._model.sequence(Arrival(*columns), runs, self._slab.tensor, self._horizon)
         return self._mended(self._download(outlook, batch.has_cadence), batch)
-
-    @torch.inference_mode()
-    def ask(self, slots: Int64s, elapsed_s: Float64s, cadences_ns: Int64s, second_of_week: Float64s) -> StepResult:
-        """Forecast from the state as it stands, leads counted from an origin elapsed_s after the last reading.
-
-        Args:
-            slots, elapsed_s, cadences_ns, second_of_week: [n]; the last three of the origin.
-        """
-        columns = self._upload(np.stack([elapsed_s, cadences_ns / NS_PER_S, second_of_week]))
-        outlook = self._model.ask(Question(*columns), self._slab.gather(slots), self._horizon)
-        return self._download(outlook, np.ones(len(slots), np.bool_))
 
     def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
         """The result with every series that is not finite started afresh and forecast as its last value."""

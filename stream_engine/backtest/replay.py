@@ -3,7 +3,8 @@
 I know nothing of how forecasts are made or scored. The engine is shown readings only, in their order; a forecast is
 judged after the rows (or readings) that hold its truths have been shown too, so no forecast can have seen its truth.
 
-    grid       row by row in event time: fold the whole row, ask every sensor, judge what has come true
+    grid       row by row in event time: fold the whole row, ask every sensor, judge what has come true; the engine is
+               handed a lot of rows at a time
     arrivals   in order of arrival, in batches: every forecast that the live engine would send
 """
 
@@ -21,7 +22,9 @@ from stream_engine.backtest.origins import Origins
 from stream_engine.backtest.scores import Judged
 from stream_engine.records import QUANTILE_LEVELS, Float64s, Int64s
 
-ROWS_PER_LOT = 64
+MOST_ROWS = 2048
+MOST_LEADS = 500_000
+"""Of a lot: rows, and leads forecast, so that long horizons of many sensors take little memory."""
 READINGS_PER_BATCH = 4096
 
 
@@ -31,8 +34,11 @@ class Forecaster(Protocol):
     def step(self, series: Int64s, times_ns: Int64s, values: Float64s) -> list[Answers]:
         """Fold readings [n] in order; the forecasts made at them, `entries` being numbers of readings."""
 
-    def ask(self, origin_ns: int) -> list[Answers]:
-        """Forecasts of the sensors without a reading at origin_ns, `entries` being numbers of sensors."""
+    def step_rows(self, times_ns: Int64s, values: Float64s, are_asked: bool) -> list[Answers]:
+        """Fold rows [r, N] in order; the forecasts made at them, `entries` being row * N + sensor.
+
+        Where are_asked, also of sensors without a reading at a row.
+        """
 
 
 class GridForecasts(Protocol):
@@ -74,20 +80,26 @@ def replay_grid(
         return
     waiting: deque[_Lot] = deque()
     first, end = int(origins.rows[0]), int(origins.rows[-1]) + 1
-    for start in range(0, first, ROWS_PER_LOT):
-        stop = min(start + ROWS_PER_LOT, first)
-        _show(history, np.arange(start, stop), forecaster)
+    most = rows_of_lot(len(history.sensors), origins.target_rows.shape[1])
+    for start in range(0, first, most):
+        stop = min(start + most, first)
+        forecaster.step_rows(history.times_ns[start:stop], history.values[start:stop], are_asked=False)
         listener.advance(stop - start)
-    for start in range(first, end, ROWS_PER_LOT):
-        stop = min(start + ROWS_PER_LOT, end)
+    for start in range(first, end, most):
+        stop = min(start + most, end)
         waiting.append(_forecast_rows(history, origins, slice(start - first, stop - first), forecaster))
         listener.advance(stop - start)
         while waiting and waiting[0].last_target < stop:
             listener.judge(_judged_rows(history, origins, waiting.popleft(), baselines))
-    _show(history, np.arange(end, len(history.times_ns)), forecaster)
+    forecaster.step_rows(history.times_ns[end:], history.values[end:], are_asked=False)
     listener.advance(len(history.times_ns) - end)
     for lot in waiting:
         listener.judge(_judged_rows(history, origins, lot, baselines))
+
+
+def rows_of_lot(num_sensors: int, horizon: int) -> int:
+    """How many rows the engine is handed at a time."""
+    return min(MOST_ROWS, max(1, MOST_LEADS // (num_sensors * horizon)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +109,7 @@ class _Lot:
     Attributes:
         origins: numbers of the origins.
         last_target: the row that holds the last of the truths.
-        mean: [b, N, horizon]. quantiles: [b, N, levels, horizon]. NaN for a sensor never heard of.
+        mean: [b * N, horizon]. quantiles: [b * N, levels, horizon]. NaN for a sensor never heard of.
     """
 
     origins: Int64s
@@ -106,27 +118,13 @@ class _Lot:
     quantiles: Float64s
 
 
-def _show(history: GridHistory, rows: Int64s, forecaster: Forecaster) -> list[Answers]:
-    """Fold whole rows; entries of the answers count the readings of these rows in order."""
-    values = history.values[rows]
-    row, series = np.nonzero(~np.isnan(values))
-    return forecaster.step(series, history.times_ns[rows][row], values[row, series]) if len(row) else []
-
-
 def _forecast_rows(history: GridHistory, origins: Origins, lot: slice, forecaster: Forecaster) -> _Lot:
     rows, targets = origins.rows[lot], origins.target_rows[lot]
     num_sensors, horizon = len(history.sensors), targets.shape[1]
-    mean = np.full((len(rows), num_sensors, horizon), np.nan)
-    quantiles = np.full((len(rows), num_sensors, len(QUANTILE_LEVELS), horizon), np.nan)
-    for number, row in enumerate(rows.tolist()):
-        present = np.flatnonzero(~np.isnan(history.values[row]))
-        for answers in _show(history, np.array([row]), forecaster):
-            mean[number, present[answers.entries]] = answers.mean
-            quantiles[number, present[answers.entries]] = answers.quantiles
-        if len(present) < num_sensors:
-            for answers in forecaster.ask(int(history.times_ns[row])):
-                mean[number, answers.entries] = answers.mean
-                quantiles[number, answers.entries] = answers.quantiles
+    mean = np.full((len(rows) * num_sensors, horizon), np.nan)
+    quantiles = np.full((len(mean), len(QUANTILE_LEVELS), horizon), np.nan)
+    for answers in forecaster.step_rows(history.times_ns[rows], history.values[rows], are_asked=True):
+        mean[answers.entries], quantiles[answers.entries] = answers.mean, answers.quantiles
     return _Lot(np.arange(lot.start, lot.stop), int(targets.max()), mean, quantiles)
 
 
@@ -141,8 +139,8 @@ def _judged_rows(history: GridHistory, origins: Origins, lot: _Lot, baselines: S
         origins_ns=np.repeat(history.times_ns[rows], num_sensors),
         targets_ns=targets_ns.reshape(-1, horizon),
         truths=truths.reshape(-1, horizon),
-        mean=lot.mean.reshape(-1, horizon),
-        quantiles=lot.quantiles.reshape(-1, len(QUANTILE_LEVELS), horizon),
+        mean=lot.mean,
+        quantiles=lot.quantiles,
         baselines={name: point.reshape(-1, horizon) for one in baselines for name, point in one.forecast(rows).items()},
     )
 

@@ -5,7 +5,7 @@ I know nothing of the command line. `run_backtest` returns what stands in scores
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ import torch
 from connectors.file.read import read_table
 from connectors.file.tables import Table
 from recurrent_core.models.interface import StreamingModel
+from stream_engine.backtest.ablation import variants
 from stream_engine.backtest.baselines import BASELINES, SEASONAL, ArrivalBaselines, GridBaselines
 from stream_engine.backtest.breakdown import Breakdown, Spells
 from stream_engine.backtest.engine import ReplayEngine
@@ -57,6 +58,7 @@ class Plan:
         only_at_readings: replay in order of arrival and score what the live engine would have sent, on a grid too.
         cadence_ns: the configured cadence; None for the grid's step, or each sensor's own.
         timezone: in which days and weeks are told.
+        is_ablated: whether to score the model without each of its parts too.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class Plan:
     only_at_readings: bool = False
     cadence_ns: int | None = None
     timezone: ZoneInfo = UTC
+    is_ablated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Watcher:
     Attributes:
         expect: takes the number of rows (or readings) there are, once.
         advance: takes the number just shown.
-        tell: takes a slow baseline's name and the number of forecasts it has just made.
+        tell: takes a slow baseline's or an ablation's name and the number of forecasts (or rows) it has just done.
     """
 
     expect: Callable[[int], None] = lambda _: None
@@ -118,7 +121,9 @@ def run_backtest(
     """
     clock = clock or SystemClock()
     table = read_table(plan.path)
-    run = _prepare(plan, table, candidate, watcher or Watcher())
+    watcher = watcher or Watcher()
+    run = _prepare(plan, table, candidate, watcher)
+    ablated = variants(candidate.model) if plan.is_ablated else {}
     with _forecast_file(out, candidate.model.name, table) as forecasts:
 
         def judge(judged: Judged) -> None:
@@ -146,6 +151,11 @@ def run_backtest(
         "warnings": oddities(run.history, table),
         **run.outcome.result(),
     }
+    if ablated:
+        document["ablations"] = {
+            name: _scored_alone(plan, table, replace(candidate, model=model), watcher)
+            for name, model in ablated.items()
+        }
     if out is not None:
         (out / SCORES_FILE).write_bytes(to_json(document))
         found = Found(document, run.outcome.breakdown, run.history, plan.timezone)
@@ -166,6 +176,17 @@ class _Run:
     history: GridHistory | ArrivalHistory
     outcome: Outcome
     replay: Callable[[Callable[[Judged], None]], None]
+
+
+def _scored_alone(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -> object:
+    """The scores of all leads pooled, without baselines or files."""
+
+    def advance(num: int) -> None:
+        watcher.tell(candidate.model.name, num)
+
+    run = _prepare(replace(plan, baselines=()), table, candidate, Watcher(advance=advance))
+    run.replay(run.outcome.add)
+    return run.outcome.result()["mean"]
 
 
 def _prepare(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -> _Run:

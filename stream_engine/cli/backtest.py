@@ -10,7 +10,7 @@ from rich.text import Text
 from stream_engine.backtest.baselines import BASELINES, check_names
 from stream_engine.backtest.history import Choice
 from stream_engine.backtest.peers.registry import PEERS
-from stream_engine.backtest.report import remarks, score_table
+from stream_engine.backtest.report import ablation_table, remarks, score_table
 from stream_engine.cli.data_options import condition, duration_ns, timezone
 from stream_engine.cli.progress import shown_progress
 
@@ -68,6 +68,9 @@ def backtest(  # noqa: PLR0913 (one argument per option)
         str | None, typer.Option(help="from reading to reading, such as 5m, where the data is no grid")
     ] = None,
     zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="score the model without each of its parts too: seven replays for one")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     out: Annotated[
         Path | None,
@@ -102,6 +105,7 @@ def backtest(  # noqa: PLR0913 (one argument per option)
         only_at_readings=only_at_readings,
         cadence_ns=duration_ns("--cadence", cadence),
         timezone=timezone(zone),
+        is_ablated=ablate,
     )
     judged = candidate(model, device)
     with shown_progress("backtest", is_shown=not is_json) as bar:
@@ -111,6 +115,8 @@ def backtest(  # noqa: PLR0913 (one argument per option)
         return
     console = Console()
     console.print(score_table(document))
+    if ablate:
+        console.print(ablation_table(document))
     for remark in remarks(document):
         console.print(Text(remark))
     if out is not None:

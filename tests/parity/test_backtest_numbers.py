@@ -32,18 +32,17 @@ class Silent:
     """Forecasts 0 for every sensor it has heard of, at no cost: for counting cells."""
 
     def __init__(self, num_sensors: int) -> None:
-        self._is_known = np.zeros(num_sensors, np.bool_)
+        self._is_known = np.zeros((1, num_sensors), np.bool_)
 
-    def step(self, series: NDArray[np.int64], times_ns: NDArray[np.int64], values: object) -> list[Answers]:
-        self._is_known[series] = True
-        return [self._zeros(np.arange(len(series)))]
+    def step(self, series: object, times_ns: object, values: object) -> list[Answers]:
+        raise NotImplementedError
 
-    def ask(self, origin_ns: int) -> list[Answers]:
-        return [self._zeros(np.flatnonzero(self._is_known))]
-
-    def _zeros(self, entries: NDArray[np.int64]) -> Answers:
+    def step_rows(self, times_ns: NDArray[np.int64], values: NDArray[np.float64], are_asked: bool) -> list[Answers]:
+        known = np.logical_or.accumulate(np.concatenate([self._is_known, ~np.isnan(values)]))
+        self._is_known = known[-1:]
+        entries = np.flatnonzero(known[1:])
         quantiles = np.broadcast_to(0.0, (len(entries), 3, HORIZON))
-        return Answers(entries, entries, entries, quantiles[:, 0], quantiles)
+        return [Answers(entries, entries, entries, quantiles[:, 0], quantiles)]
 
 
 def scored(file: str, choice: Choice, test_start: str, forecaster: Forecaster | None, hides_zeros: bool) -> Scoreboard:

@@ -5,6 +5,6 @@ I know what scores.json holds and what was broken down; nothing of how forecasts
 
 from stream_engine.backtest.report.found import Found
 from stream_engine.backtest.report.page import write_report
-from stream_engine.backtest.report.terminal import remarks, score_table
+from stream_engine.backtest.report.terminal import ablation_table, remarks, score_table
 
-__all__ = ["Found", "remarks", "score_table", "write_report"]
+__all__ = ["Found", "ablation_table", "remarks", "score_table", "write_report"]

@@ -26,6 +26,7 @@ def write_report(path: Path, found: Found, forecasts: Path, model: str) -> None:
     parts = [
         sections.header(found),
         sections.scores(found),
+        sections.ablations(found),
         plotted.by_lead(found),
         plotted.calibration(found),
         plotted.fans(found, drawn),

@@ -118,6 +118,18 @@ def scores(found: Found) -> str:
     return section("Scores", body, "scores")
 
 
+def ablations(found: Found) -> str:
+    """What each part of the model is worth, where that was asked."""
+    if "ablations" not in found.document:
+        return ""
+    note = (
+        "The same replay without some parts: the mix alone has no network on top, and the others are that mix without "
+        "some of its read-outs. A part is worth what is lost without it, while the other parts stand in for it."
+    )
+    table = scrolled(tables.ablation_rows(found), "Scores without some parts")
+    return section("What each part is worth", f"{table}<p class='note'>{note}</p>", "ablations")
+
+
 def sensors(found: Found) -> str:
     """How sensors are spread, and all of them."""
     table, left_out = tables.sensor_rows(found)

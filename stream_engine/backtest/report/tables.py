@@ -51,6 +51,18 @@ def tests_by_lead(found: Found) -> str:
     return _table(heads, lines)
 
 
+def ablation_rows(found: Found) -> str:
+    """One line a model without some of its parts, beside the whole one."""
+    whole, parts = found.document["mean"], found.document["ablations"]
+    heads = ["model", "MAE", "its MAE / the whole’s", "RMSE", "WQL", "in 80 %"]
+    lines = []
+    for name, mean in {str(found.document["model"]): whole, **parts}.items():
+        ratio = number(mean["mae"] / whole["mae"]) if whole["mae"] else NONE
+        cells = [number(mean["mae"]), ratio, number(mean["rmse"]), number(mean["wql"]), percent(mean["coverage_80"])]
+        lines.append(_row(escape(name), cells, "model" if mean is whole else ""))
+    return _table(heads, lines)
+
+
 def plain(heads: Sequence[str], first: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
     """The numbers behind a plot: one line a value of the first column."""
     lines = [_row(escape(name), [column[n] for column in columns]) for n, name in enumerate(first)]

@@ -54,6 +54,17 @@ def score_table(document: Mapping[str, Any]) -> Table:
     return table
 
 
+def ablation_table(document: Mapping[str, Any]) -> Table:
+    """One line for the whole model and for each of its `ablations`: scores of all leads pooled."""
+    table = Table(title="What each part is worth", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for score in _POOLED_ALONE:
+        table.add_column(_TITLES.get(score, score.upper()), justify="right", no_wrap=True)
+    for name, mean in {str(document["model"]): document["mean"], **document["ablations"]}.items():
+        table.add_row(name, *(number(mean[score]) for score in _POOLED_ALONE))
+    return table
+
+
 def remarks(document: Mapping[str, Any]) -> list[str]:
     """Sentences a reader of the table should know."""
     found = [f"look at the data: {one}" for one in document["warnings"]]

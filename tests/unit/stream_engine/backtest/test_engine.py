@@ -49,6 +49,24 @@ def test_however_cut_the_forecasts_are_the_same(model: str | None) -> None:
         assert single[number] == pytest.approx(mean, rel=1e-4)  # float32 sums in another order
 
 
+@pytest.mark.parametrize("model", [None, "default"])
+def test_rows_in_a_lot_are_rows_one_by_one(model: str | None) -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(20, 5, (50, 3))
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[:7, 1], values[20:23] = np.nan, np.nan
+    times_ns = np.delete(np.arange(54), [10, 11, 30, 40]) * 300 * S
+    lot, one_by_one = engine(model=model), engine(model=model)
+    whole = together([lot.step_rows(times_ns, values, are_asked=True)], [0])
+    parts = [one_by_one.step_rows(times_ns[n : n + 1], values[n : n + 1], are_asked=True) for n in range(50)]
+    single = together(parts, [3 * n for n in range(50)])
+    was_heard = np.maximum.accumulate(~np.isnan(values))
+    assert sorted(whole) == sorted(single) == np.flatnonzero(was_heard).tolist()
+    assert lot.num_readings == one_by_one.num_readings == (~np.isnan(values)).sum()
+    for number, mean in whole.items():
+        assert single[number] == pytest.approx(mean, rel=1e-4)  # float32 sums in another order
+
+
 def test_answers_name_their_readings_in_order_of_arrival() -> None:
     made = engine().step(np.array([1, 0, 1]), np.array([0, 0, 300]) * S, np.array([5.0, 6.0, 7.0]))
     assert [one.entries.tolist() for one in made] == [[0, 1, 2]]
@@ -65,12 +83,17 @@ def test_double_late_and_empty_readings_are_not_folded() -> None:
 
 def test_only_silent_sensors_that_were_heard_of_are_asked() -> None:
     one = engine()
-    assert one.ask(0) == []
-    one.step(np.array([2, 1]), np.array([0, 300]) * S, np.array([8.0, 9.0]))
-    (answers,) = one.ask(300 * S)
-    assert answers.entries.tolist() == [2]
-    assert answers.mean.tolist() == [[8.0] * 3]
-    assert answers.cadences_ns.tolist() == [300 * S]
+    nothing = np.nan
+    assert one.step_rows(np.array([0]) * S, np.full((1, 3), nothing), are_asked=True) == []
+    rows = np.array([[nothing, nothing, 8.0], [nothing, 9.0, nothing]])
+    (answers,) = one.step_rows(np.array([300, 600]) * S, rows, are_asked=True)
+    assert answers.entries.tolist() == [2, 4, 5]
+    assert answers.mean.tolist() == [[8.0] * 3, [9.0] * 3, [8.0] * 3]
+    assert answers.origins_ns.tolist() == [300 * S, 600 * S, 600 * S]
+    assert answers.cadences_ns.tolist() == [300 * S] * 3
+    (answers,) = one.step_rows(np.array([900]) * S, np.array([[nothing, 7.0, nothing]]), are_asked=False)
+    assert answers.entries.tolist() == [1]
+    assert one.num_readings == 3
     assert one.state_bytes == 12
 
 

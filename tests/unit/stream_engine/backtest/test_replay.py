@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from recurrent_core.models.interface import Arrival, Outlook, Runs
 from stream_engine.backtest.baselines import ArrivalBaselines, GridBaselines
-from stream_engine.backtest.engine import Answers
+from stream_engine.backtest.engine import Answers, ReplayEngine
 from stream_engine.backtest.history import ArrivalHistory, GridHistory
 from stream_engine.backtest.origins import grid_origins
-from stream_engine.backtest.replay import Listener, replay_arrivals, replay_grid
+from stream_engine.backtest.replay import MOST_LEADS, MOST_ROWS, Listener, replay_arrivals, replay_grid, rows_of_lot
 from stream_engine.backtest.scores import Judged, Scoreboard
+from stream_engine.router import RouterPolicy
+from tests.support.engine import CountingModel
 
 Ints, Floats = NDArray[np.int64], NDArray[np.float64]
 STEP_NS, HORIZON = 300 * 10**9, 4
@@ -43,10 +47,15 @@ class Oracle:
         self._heard.update(series.tolist())
         return [self._answers(np.arange(len(series)), series, times_ns)]
 
-    def ask(self, origin_ns: int) -> list[Answers]:
-        row = self._values[self._row[origin_ns]]
-        silent = np.array([n for n in sorted(self._heard) if np.isnan(row[n])], np.int64)
-        return [self._answers(silent, silent, np.full(len(silent), origin_ns))]
+    def step_rows(self, times_ns: Ints, values: Floats, are_asked: bool) -> list[Answers]:
+        found = []
+        for row, time_ns in enumerate(times_ns.tolist()):
+            present = np.flatnonzero(~np.isnan(values[row]))
+            self.shown += [(time_ns, sensor) for sensor in present.tolist()]
+            self._heard.update(present.tolist())
+            series = np.array(sorted(self._heard), np.int64) if are_asked else present
+            found.append(self._answers(3 * row + series, series, np.full(len(series), time_ns)))
+        return found
 
     def _answers(self, entries: Ints, series: Ints, origins_ns: Ints) -> Answers:
         rows = np.array([self._row[time] for time in origins_ns.tolist()], np.int64)
@@ -108,6 +117,36 @@ def test_a_forecast_is_judged_only_after_its_truths_were_shown() -> None:
     replay_grid(history, origins, oracle, [GridBaselines(history, HORIZON, NAMES)], Listener(judge))
 
 
+class Counted(CountingModel):
+    """Counts how often it is called, and how many readings and questions at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def sequence(self, arrival: Arrival, runs: Runs, slab: torch.Tensor, horizon: int) -> Outlook:
+        self.sizes.append(len(runs.slots))
+        return super().sequence(arrival, runs, slab, horizon)
+
+
+@pytest.mark.parametrize(("first", "num_calls"), [(0, 2), (100, 3)])
+def test_a_grid_goes_through_the_model_in_a_few_long_runs(first: int, num_calls: int) -> None:
+    history, model = grid(), Counted()
+    engine = ReplayEngine(model, history.sensors, HORIZON, RouterPolicy(STEP_NS), torch.device("cpu"))
+    origins = grid_origins(history.times_ns, STEP_NS, HORIZON, first * STEP_NS)
+    replay_grid(history, origins, engine, [], Listener(lambda _: None))
+    assert len(model.sizes) == num_calls  # rows before the first origin, rows from there on, rows of the last truths
+    assert max(model.sizes) > 3 * 250
+
+
+def test_a_lot_takes_bounded_memory() -> None:
+    for num_sensors, horizon in ((1, 1), (1, 288), (65, 12), (349, 12), (5_000, 288)):
+        num_rows = rows_of_lot(num_sensors, horizon)
+        assert 1 <= num_rows <= MOST_ROWS
+        assert num_rows == 1 or num_rows * num_sensors * horizon <= MOST_LEADS
+    assert rows_of_lot(10, 12) > 1_000
+
+
 def test_origins_whose_last_lead_lies_beyond_the_data_are_not_judged() -> None:
     history = arrivals(grid())
     origins: list[int] = []
@@ -132,8 +171,8 @@ def test_the_truth_is_the_reading_nearest_to_the_target_within_half_a_cadence() 
             made = np.zeros((num, 3))
             return [Answers(np.arange(num), times_ns, np.full(num, STEP_NS), made, np.zeros((num, 3, 3)))]
 
-        def ask(self, origin_ns: int) -> list[Answers]:
-            return []
+        def step_rows(self, times_ns: Ints, values: Floats, are_asked: bool) -> list[Answers]:
+            raise NotImplementedError
 
     judged: list[Judged] = []
     replay_arrivals(history, None, Fixed(), [ArrivalBaselines(history, 3, ())], Listener(judged.append))
