@@ -61,6 +61,7 @@ class JsonDecoder(Decoder):
                     refusals.refuse(row, "too_large", detail)
                     refused.append(row)
                 else:
+                    value.isascii() or value.decode()  # type: ignore[union-attr]
                     messages.append(parse(value))  # type: ignore[arg-type]
             except _FAULTS:
                 self._explain(row, value, refusals)
@@ -95,7 +96,7 @@ class JsonDecoder(Decoder):
         for field in self._objects.fields:
             if field.name in raw:
                 self._explain_field(row, field, raw[field.name], refusals)
-        refusals.refuse(row, "undecodable", "the message cannot be read as JSON")
+        refusals.refuse(row, "undecodable", "the text is not UTF-8")
 
     def _explain_field(self, row: int, field: ObjectField, raw: msgspec.Raw, refusals: Refusals) -> None:
         try:
