@@ -6,6 +6,7 @@ topics, bytes on the wire, or who decides what steps.
 
 import logging
 import os
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,16 @@ def choose_threads(wanted: int | Literal["auto"]) -> int:
         return wanted
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(ours, MOST_THREADS)
+
+
+def not_finite(rows: Float32s) -> Int64s:
+    """Which rows of [n, floats] hold anything that is not finite.
+
+    Their sums tell in one pass over memory; a sum that has run over is looked into.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(rows.sum(axis=1)))
+    return suspects[~np.isfinite(rows[suspects]).all(axis=1)]
 
 
 class Slab:
@@ -112,6 +123,7 @@ class Stepper:
         self._device = device
         self._horizon = horizon
         self._slab = Slab(model.init_state(1).to(device))
+        self._num_found_broken = 0
         model.prepare(device, threads)
 
     @property
@@ -138,8 +150,17 @@ class Stepper:
         self._slab.scatter(slots, self._upload(rows))
 
     def rows(self, slots: Int64s) -> Float32s:
-        """The state rows of slots, [n, floats] float32, copied to the host."""
-        return np.asarray(self._slab.gather(slots).cpu().numpy())
+        """The state rows of slots, [n, floats] float32, copied to the host.
+
+        A row that is not finite starts afresh instead, since what leaves the slab may be stored; the next step tells.
+        """
+        rows = np.asarray(self._slab.gather(slots).cpu().numpy())
+        broken = not_finite(rows)
+        if len(broken):
+            rows[broken] = self.fresh_row()
+            self._start_afresh(slots[broken])
+            self._num_found_broken += len(broken)
+        return rows
 
     def fresh_row(self) -> Float32s:
         """The state row of a series that has seen nothing, [floats]."""
@@ -168,21 +189,25 @@ class Stepper:
 
     def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
         """The result with every series that is not finite started afresh and forecast as its last value."""
+        found, self._num_found_broken = self._num_found_broken, 0
         is_finite = np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2))
-        broken: Bools = np.logical_not(is_finite)
+        broken: Bools = np.logical_not(is_finite & np.isfinite(result.scale))
         if not broken.any():
-            return result
+            return replace(result, num_resets=found) if found else result
         slots = np.unique(batch.slots[broken])
-        logger.error("the state of %d series was not finite and starts afresh", len(slots))
-        self.reset(slots)
+        self._start_afresh(slots)
         last = batch.values[:, None]
         return StepResult(
             mean=np.where(broken[:, None], last, result.mean),
             quantiles=np.where(broken[:, None, None], last[:, :, None], result.quantiles),
             scale=np.where(broken, 1.0, result.scale),
             status=np.where(broken, Status.WARMING_UP, result.status).astype(np.int8),
-            num_resets=len(slots),
+            num_resets=len(slots) + found,
         )
+
+    def _start_afresh(self, slots: Int64s) -> None:
+        logger.error("the state of %d series was not finite and starts afresh", len(slots))
+        self.reset(slots)
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)
