@@ -50,16 +50,6 @@ def choose_threads(wanted: int | Literal["auto"]) -> int:
     return min(ours, MOST_THREADS)
 
 
-def not_finite(rows: Float32s) -> Int64s:
-    """Which rows of [n, floats] hold anything that is not finite.
-
-    Their sums tell in one pass over memory; a sum that has run over is looked into.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(rows.sum(axis=1)))
-    return suspects[~np.isfinite(rows[suspects]).all(axis=1)]
-
-
 class Slab:
     """State rows by slot, [slots, floats] float32 on the device; grows with the slots that are used.
 
@@ -155,7 +145,7 @@ class Stepper:
         A row that is not finite starts afresh instead, since what leaves the slab may be stored; the next step tells.
         """
         rows = np.asarray(self._slab.gather(slots).cpu().numpy())
-        broken = not_finite(rows)
+        broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if len(broken):
             rows[broken] = self.fresh_row()
             self._start_afresh(slots[broken])
