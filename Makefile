@@ -9,7 +9,7 @@ DEMO_SECONDS ?= 60
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types arch unit property parity contract integration soak bench default-model check clean
+.PHONY: help setup demo test format lint types arch unit property parity contract integration soak fuzz bench default-model check clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ unit property parity contract integration: $(VENV)/.dev ## one folder of tests
 
 soak: $(VENV)/.dev ## the long forms of the tests
 	$(PYTEST) -m soak tests
+
+CASES ?= 1000000
+fuzz: $(VENV)/.dev ## hostile messages, schemas and stored blobs, CASES (1000000) of them, and an account
+	$(BIN)/python -m tests.fuzz --cases $(CASES)
 
 bench: $(VENV)/.dev ## the benchmarks, side by side with the peer; results in tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks

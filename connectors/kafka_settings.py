@@ -95,15 +95,16 @@ class KafkaSettings:
                 f"kafka://…@{parts.netloc.rpartition('@')[2]}{parts.path} carries a password; put it under "
                 "kafka.options (sasl.mechanism, sasl.username, sasl.password)"
             )
-        servers = tuple(_server(text, url) for text in parts.netloc.split(",") if text)
+        shown = url.partition("?")[0]
+        servers = tuple(_server(text, shown) for text in parts.netloc.split(",") if text)
         topic = parts.path.strip("/")
         if parts.scheme != "kafka" or not servers or not topic or "/" in topic:
-            raise AddressError(f"{url!r} is not of the form kafka://host:port[,host:port]/topic?group=name")
+            raise AddressError(f"{shown!r} is not of the form kafka://host:port[,host:port]/topic?group=name")
         asked = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in asked:
             if name not in QUERY_NAMES:
                 raise AddressError(
-                    f"{url} has the unknown setting {name!r}; known: {', '.join(QUERY_NAMES)} "
+                    f"{shown} has the unknown setting {name!r}; known: {', '.join(QUERY_NAMES)} "
                     "(options of the client stand under kafka.options)"
                 )
         return cls(servers, topic, asked.get("group") or None, _checked(options or {}))

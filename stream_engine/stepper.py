@@ -7,6 +7,7 @@ topics, bytes on the wire, or who decides what steps.
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -113,6 +114,7 @@ class Stepper:
         self._device = device
         self._horizon = horizon
         self._slab = Slab(model.init_state(1).to(device))
+        self._num_found_broken = 0
         model.prepare(device, threads)
 
     @property
@@ -145,8 +147,17 @@ class Stepper:
         self._slab.scatter(slots, self._upload(rows))
 
     def rows(self, slots: Int64s) -> Float32s:
-        """The state rows of slots, [n, floats] float32, copied to the host."""
-        return np.asarray(self._slab.gather(slots).cpu().numpy())
+        """The state rows of slots, [n, floats] float32, copied to the host.
+
+        A row that is not finite starts afresh instead, since what leaves the slab may be stored; the next step tells.
+        """
+        rows = np.asarray(self._slab.gather(slots).cpu().numpy())
+        broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(broken):
+            self._start_afresh(slots[broken])
+            rows[broken] = self._slab.gather(slots[broken]).cpu().numpy()
+            self._num_found_broken += len(broken)
+        return rows
 
     def fresh_row(self, key: SeriesKey) -> Float32s:
         """The row of a series that has seen nothing, [floats]."""
@@ -166,23 +177,27 @@ class Stepper:
 
     def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
         """The result with every series that is not finite started afresh and forecast as its last value."""
+        found, self._num_found_broken = self._num_found_broken, 0
         is_finite = np.isfinite(result.mean).all(axis=1) & np.isfinite(result.quantiles).all(axis=(1, 2))
-        broken: Bools = np.logical_not(is_finite)
+        broken: Bools = np.logical_not(is_finite & np.isfinite(result.scale))
         if not broken.any():
-            return result
+            return replace(result, num_resets=found) if found else result
         slots = np.unique(batch.slots[broken])
-        logger.error("the state of %d series was not finite and starts afresh", len(slots))
-        rows = self._slab.gather(slots)
-        self._model.renew(rows)
-        self._slab.scatter(slots, rows)
+        self._start_afresh(slots)
         last = batch.values[:, None]
         return StepResult(
             mean=np.where(broken[:, None], last, result.mean),
             quantiles=np.where(broken[:, None, None], last[:, :, None], result.quantiles),
             scale=np.where(broken, 1.0, result.scale),
             status=np.where(broken, Status.WARMING_UP, result.status).astype(np.int8),
-            num_resets=len(slots),
+            num_resets=len(slots) + found,
         )
+
+    def _start_afresh(self, slots: Int64s) -> None:
+        logger.error("the state of %d series was not finite and starts afresh", len(slots))
+        rows = self._slab.gather(slots)
+        self._model.renew(rows)
+        self._slab.scatter(slots, rows)
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)

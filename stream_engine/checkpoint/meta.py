@@ -1,7 +1,14 @@
 """What is stored of a partition beside its shards: position, event time, and whose state it is.
 
-I know nothing of stores or tensors.
+    magic · format version · checksum of all that follows · JSON
+
+I know nothing of stores or tensors. A flipped digit of a position would lose readings in silence, or fold them twice:
+hence the checksum.
 """
+
+import struct
+import zlib
+from typing import Annotated
 
 import msgspec
 
@@ -10,7 +17,13 @@ from connectors.records import Position
 from stream_engine.errors import ConfigError
 from stream_engine.watermark import Progress
 
+MAGIC = b"SESM"
 META_FORMAT = 1
+PREFIX = struct.Struct("<4sHI")
+JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What bytes that are not the JSON wanted can make of msgspec."""
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Nanoseconds = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,15 +38,14 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         watermark_ns, early_gaps_ns: the partition's `Progress`.
     """
 
-    position: Position
-    num_series: int
-    state_floats: int
+    position: Annotated[Position, msgspec.Meta(ge=0, le=2**63 - 1)]
+    num_series: Natural
+    state_floats: Natural
     layout_id: str
     model: str
-    saved_at_ns: int
-    watermark_ns: int | None
-    early_gaps_ns: list[int]
-    format: int = META_FORMAT
+    saved_at_ns: Nanoseconds
+    watermark_ns: Nanoseconds | None
+    early_gaps_ns: list[Natural]
 
     @property
     def progress(self) -> Progress:
@@ -42,23 +54,31 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def encode_meta(meta: Meta) -> bytes:
-    """The meta as JSON."""
-    return msgspec.json.encode(meta)
+    """The meta as bytes."""
+    body = msgspec.json.encode(meta)
+    return PREFIX.pack(MAGIC, META_FORMAT, zlib.crc32(body)) + body
 
 
 def decode_meta(blob: bytes) -> Meta:
     """The meta those bytes hold.
 
     Raises:
-        StoredStateError: they cannot be read, or are of another format.
+        StoredStateError: they are torn, flipped, or of another format.
     """
+    if len(blob) < PREFIX.size:
+        raise StoredStateError(f"the stored position of a partition is torn: {len(blob)} bytes")
+    magic, version, checksum = PREFIX.unpack_from(blob)
+    if magic != MAGIC or version != META_FORMAT:
+        raise StoredStateError(
+            f"the stored position of a partition has format {magic!r} {version}, wanted {MAGIC!r} {META_FORMAT}"
+        )
+    body = blob[PREFIX.size :]
+    if zlib.crc32(body) != checksum:
+        raise StoredStateError("the stored position of a partition does not match its checksum")
     try:
-        meta = msgspec.json.decode(blob, type=Meta)
-    except msgspec.MsgspecError as error:
+        return msgspec.json.decode(body, type=Meta)
+    except JSON_FAULTS as error:
         raise StoredStateError(f"the stored position of a partition cannot be read: {error}") from error
-    if meta.format != META_FORMAT:
-        raise StoredStateError(f"the stored position of a partition has format {meta.format}, wanted {META_FORMAT}")
-    return meta
 
 
 def check_model(meta: Meta, model: str, layout_id: str, where: str) -> None:

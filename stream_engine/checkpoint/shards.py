@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connectors.errors import StoredStateError
+from stream_engine.checkpoint.meta import JSON_FAULTS, Natural
 from stream_engine.records import SeriesKey
 from stream_engine.slots import STORED_DTYPE
 
@@ -28,7 +29,7 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
     """What stands before the arrays of a shard."""
 
     layout: str
-    floats: int
+    floats: Natural
     keys: list[tuple[str, str]]
 
 
@@ -70,7 +71,7 @@ def decode_shard(layout_id: str, blob: bytes) -> Shard:
         raise StoredStateError("a stored shard does not match its checksum; its partition is rebuilt from the log")
     try:
         header = msgspec.json.decode(body[:header_bytes], type=_Header)
-    except msgspec.MsgspecError as error:
+    except JSON_FAULTS as error:
         raise StoredStateError(f"a stored shard's header cannot be read: {error}") from error
     if header.layout != layout_id:
         raise StoredStateError(f"a stored shard has state layout {header.layout!r}, wanted {layout_id!r}")

@@ -15,6 +15,7 @@ from recurrent_core.errors import CoreError
 from recurrent_core.weights import load_model
 from stream_engine.checkpoint import check_model, decode_meta
 from stream_engine.clock import SystemClock
+from stream_engine.codec import RegisteredEncoder
 from stream_engine.config import Config
 from stream_engine.errors import EngineError
 from stream_engine.stepper import Stepper, choose_device
@@ -118,9 +119,35 @@ def check_of_sinks(config: Config) -> Iterator[Finding]:
         source.close()
 
 
+def check_of_registry(config: Config) -> Iterator[Finding]:
+    """The schema registry answers, and takes the schema that forecasts are written by."""
+    doors = Doors(config)
+    registry = doors.registry()
+    if registry is None:
+        return
+    registry.check(OPEN_S)
+    yield Finding("registry", OK, f"reachable at {registry.address}")
+    encoder = doors.encoder("doctor@0")
+    if not isinstance(encoder, RegisteredEncoder):
+        return
+    fits = registry.is_compatible(encoder.subject, encoder.kind, encoder.schema, OPEN_S)
+    if fits is None:
+        yield Finding("registry", OK, f"the subject {encoder.subject!r} is made when the engine runs")
+    elif fits:
+        yield Finding("registry", OK, f"the subject {encoder.subject!r} takes the schema of forecasts")
+    else:
+        yield Finding(
+            "registry",
+            FAILURE,
+            f"the schema of forecasts is not compatible with the newest one of the subject {encoder.subject!r}; "
+            "write to another topic, or change that subject's compatibility",
+        )
+
+
 CHECKS: dict[str, Check] = {
     "model": check_of_model,
     "store": check_of_store,
+    "registry": check_of_registry,
     "source": check_of_source,
     "sink": check_of_sinks,
 }

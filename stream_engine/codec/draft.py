@@ -23,6 +23,14 @@ MIN_INT, MAX_INT = -(2**63), 2**64 - 1
 NO_TIMESTAMP = -1
 
 
+class Refused(Exception):
+    """A message that cannot be read; `reason` is a reject's, the text its detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class Refusals:
     """The rejects of one batch: for each record the first fault found; lives for one decode."""
 
@@ -103,6 +111,21 @@ def _check_keys(records: RecordBatch, refusals: Refusals) -> None:
         if key is not None and len(key) > MAX_KEY_BYTES:
             detail = f"the record's key has {len(key)} bytes; at most {MAX_KEY_BYTES} are taken over by its forecasts"
             refusals.refuse(row, "too_large", detail)
+
+
+def looked_into(value: bytes | None, most_bytes: int, wanted: str) -> bytes:
+    """A message's bytes, where they can be looked into.
+
+    Raises:
+        Refused: there are none (`undecodable`, telling what is wanted), or too many (`too_large`).
+    """
+    if not value:
+        what = "has no value (a tombstone)" if value is None else "is empty"
+        raise Refused("undecodable", f"the message {what}; send {wanted}")
+    if len(value) > most_bytes:
+        detail = f"the message has {len(value)} bytes; at most {most_bytes} are read (reading.max_bytes)"
+        raise Refused("too_large", detail)
+    return value
 
 
 def check_lengths(what: str, names: Sequence[str], rows: Sequence[int], refusals: Refusals) -> None:

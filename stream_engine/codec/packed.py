@@ -18,7 +18,17 @@ import pyarrow.compute as pc
 from connectors.records import Headers, RecordBatch, SinkRecord
 from stream_engine.codec.arrow_messages import is_compressed
 from stream_engine.codec.contract import Decoder, Encoder
-from stream_engine.codec.draft import MAX_NAME, NO_TIMESTAMP, Draft, Refusals, assemble, sensor_names, too_long
+from stream_engine.codec.draft import (
+    MAX_NAME,
+    NO_TIMESTAMP,
+    Draft,
+    Refusals,
+    Refused,
+    assemble,
+    looked_into,
+    sensor_names,
+    too_long,
+)
 from stream_engine.codec.envelope import NS_PER_MS, source_headers, source_offsets
 from stream_engine.codec.rounding import decimals, rounded
 from stream_engine.codec.times import MAX_NS, NS_OF_UNIT, RFC3339, time_ns
@@ -32,14 +42,6 @@ MAX_FORECAST_BYTES = 512 * 1024
 _ROW_OVERHEAD_BYTES = 64
 _FAULTS = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, MemoryError, OverflowError, struct.error)
 """What Arrow raises on bytes that are not a stream of record batches, or hold together only at first sight."""
-
-
-class _Refused(Exception):
-    """A message that cannot be read: why. Never leaves this module."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,7 @@ class PackedDecoder(Decoder):
         for row, value in enumerate(records.values):
             try:
                 tables[row] = _table(value, self._config.most_bytes)
-            except _Refused as refused:
+            except Refused as refused:
                 refusals.refuse(row, refused.reason, str(refused))
         draft = self._together(records, tables, refusals) or self._one_by_one(records, tables, refusals)
         return assemble(records, draft, self._max_future_ns, refusals)
@@ -93,7 +95,7 @@ class PackedDecoder(Decoder):
             if times is None or times.null_count or sensors is None:
                 return None
             columns = self._columns(table, records, next(iter(tables)), refusals)
-        except (_Refused, *_FAULTS):
+        except (Refused, *_FAULTS):
             return None
         return _joined(tables, [columns])
 
@@ -105,7 +107,7 @@ class PackedDecoder(Decoder):
             try:
                 parts.append(self._columns(table, records, row, refusals))
                 kept[row] = table
-            except _Refused as refused:
+            except Refused as refused:
                 refusals.refuse(row, refused.reason, str(refused))
             except _FAULTS:
                 refusals.refuse(row, "undecodable", "the message holds columns that cannot be read")
@@ -115,18 +117,18 @@ class PackedDecoder(Decoder):
         """The columns of a message; where it has none, the key and the timestamp of record `row` stand in.
 
         Raises:
-            _Refused: it cannot be read.
+            Refused: it cannot be read.
         """
         config = self._config
         count = table.num_rows
         value = _column(table, config.value)
         if value is None:
-            raise _Refused("bad_value", f"there is no column '{config.value}' (see reading.value)")
+            raise Refused("bad_value", f"there is no column '{config.value}' (see reading.value)")
         sensors = _names(_column(table, config.sensor), "no_sensor", config.sensor)
         if sensors is None:
             sensors = sensor_names([None], [row], records, refusals) * count
         elif not all(sensors):
-            raise _Refused("no_sensor", f"the column '{config.sensor}' has a row without a sensor")
+            raise Refused("no_sensor", f"the column '{config.sensor}' has a row without a sensor")
         groups = _names(_column(table, config.group), "schema", config.group)
         channels = _names(_column(table, config.channel), "schema", config.channel)
         return _Columns(
@@ -142,7 +144,7 @@ class PackedDecoder(Decoder):
         """[count] event times; where there is none, the record's own."""
         name, unit = self._config.time, self._config.time_unit
         if (column is None or column.null_count) and stamp_ns == NO_TIMESTAMP:
-            raise _Refused("bad_time", f"a row has neither a time in '{name}' nor a record timestamp")
+            raise Refused("bad_time", f"a row has neither a time in '{name}' nor a record timestamp")
         if column is None:
             return np.full(count, stamp_ns, dtype=np.int64)
         absent = column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None
@@ -153,7 +155,7 @@ class PackedDecoder(Decoder):
         elif _is_text(column.type) or pa.types.is_floating(column.type):
             times = _each_time(column, unit, name)
         else:
-            raise _Refused("bad_time", f"the column '{name}' must hold times, not {column.type}")
+            raise Refused("bad_time", f"the column '{name}' must hold times, not {column.type}")
         return times if absent is None else np.where(absent, stamp_ns, times)
 
     def _valid(self, table: pa.Table) -> Bools | None:
@@ -169,24 +171,19 @@ def _table(value: bytes | None, most_bytes: int) -> pa.Table:
     """The message as one table, safe to read.
 
     Raises:
-        _Refused: it is empty, too large, or its bytes do not hold together.
+        Refused: it is empty, too large, or its bytes do not hold together.
     """
-    if not value:
-        what = "has no value (a tombstone)" if value is None else "is empty"
-        raise _Refused("undecodable", f"the message {what}; send an Arrow IPC stream")
-    if len(value) > most_bytes:
-        detail = f"the message has {len(value)} bytes; at most {most_bytes} are read (reading.max_bytes)"
-        raise _Refused("too_large", detail)
+    stream = looked_into(value, most_bytes, "an Arrow IPC stream")
     try:
-        if is_compressed(value):
+        if is_compressed(stream):
             detail = "the Arrow stream is compressed; send it plain, and let the log's own compression do it"
-            raise _Refused("schema", detail)
-        table = _read(value)
+            raise Refused("schema", detail)
+        table = _read(stream)
         table.column_names  # noqa: B018 (raises where a name is not UTF-8)
     except _FAULTS as fault:
-        raise _Refused("undecodable", "the message is not an Arrow IPC stream of record batches") from fault
+        raise Refused("undecodable", "the message is not an Arrow IPC stream of record batches") from fault
     if not table.num_rows:
-        raise _Refused("undecodable", "the message holds no reading")
+        raise Refused("undecodable", "the message holds no reading")
     return table
 
 
@@ -197,7 +194,7 @@ def _read(value: bytes) -> pa.Table:
         for batch in reader:
             count += batch.num_rows
             if count > MAX_ROWS:
-                raise _Refused("too_large", f"the message has over {MAX_ROWS} rows; send several")
+                raise Refused("too_large", f"the message has over {MAX_ROWS} rows; send several")
             batch.validate(full=True)
             batches.append(batch)
     return pa.Table.from_batches(batches, schema)
@@ -207,7 +204,7 @@ def _column(table: pa.Table, name: str) -> pa.Array | None:
     """A column in one piece, or None where it is absent or holds nothing but nulls of no type."""
     found = table.column_names.count(name)
     if found > 1:
-        raise _Refused("schema", f"the column '{name}' stands twice")
+        raise Refused("schema", f"the column '{name}' stands twice")
     if not found:
         return None
     column = table.column(name).combine_chunks()
@@ -224,7 +221,7 @@ def _names(column: pa.Array | None, reason: str, name: str) -> list[str] | None:
     """The names in a column, each text shared by its rows, "" for null; None without the column.
 
     Raises:
-        _Refused: with `reason` where it holds no text, or for a name that is too long.
+        Refused: with `reason` where it holds no text, or for a name that is too long.
     """
     if column is None:
         return None
@@ -235,11 +232,11 @@ def _names(column: pa.Array | None, reason: str, name: str) -> list[str] | None:
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     if not _is_text(column.type.value_type):
-        raise _Refused(reason, f"the column '{name}' must hold text, not {column.type.value_type}")
+        raise Refused(reason, f"the column '{name}' must hold text, not {column.type.value_type}")
     texts = [text or "" for text in column.dictionary.to_pylist()] + [""]
     longest = max(texts, key=len)
     if len(longest) > MAX_NAME:
-        raise _Refused("too_large", too_long(f"longest name in the column '{name}'", longest))
+        raise Refused("too_large", too_long(f"longest name in the column '{name}'", longest))
     known = np.array(texts, dtype=object)
     indices = column.indices.fill_null(len(known) - 1) if column.indices.null_count else column.indices
     return known[indices.to_numpy()].tolist()  # type: ignore[no-any-return]
@@ -249,15 +246,15 @@ def _values(column: pa.Array, name: str) -> Float64s:
     """[n] numbers, NaN for null.
 
     Raises:
-        _Refused: the column holds no numbers, or an infinite one.
+        Refused: the column holds no numbers, or an infinite one.
     """
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
-        raise _Refused("bad_value", f"the column '{name}' must hold numbers, not {kind}")
+        raise Refused("bad_value", f"the column '{name}' must hold numbers, not {kind}")
     numbers = column.cast(pa.float64(), safe=False)
     values = (numbers.fill_null(np.nan) if numbers.null_count else numbers).to_numpy()
     if np.isinf(values).any():
-        raise _Refused("bad_value", f"the column '{name}' has an infinite number; send null for no reading")
+        raise Refused("bad_value", f"the column '{name}' has an infinite number; send null for no reading")
     return values  # type: ignore[no-any-return]
 
 
@@ -265,10 +262,10 @@ def _in_range(column: pa.Array, unit_ns: int, name: str) -> Int64s:
     if pa.types.is_unsigned_integer(column.type):
         largest = pc.max(column).as_py()
         if largest is not None and largest > MAX_NS:
-            raise _Refused("bad_time", f"the column '{name}' has a time after the year 2262 (see reading.time_unit)")
+            raise Refused("bad_time", f"the column '{name}' has a time after the year 2262 (see reading.time_unit)")
     times = column.cast(pa.int64()).fill_null(0).to_numpy()
     if len(times) and (times.max() > MAX_NS // unit_ns or times.min() < -(MAX_NS // unit_ns)):
-        raise _Refused("bad_time", f"the column '{name}' has a time beyond 1678 to 2262 (see reading.time_unit)")
+        raise Refused("bad_time", f"the column '{name}' has a time beyond 1678 to 2262 (see reading.time_unit)")
     return times * unit_ns  # type: ignore[no-any-return]
 
 
@@ -277,7 +274,7 @@ def _each_time(column: pa.Array, unit: str, name: str) -> Int64s:
     try:
         times = [0 if time is None else time_ns(time, unit) for time in column.to_pylist()]
     except ValueError as error:
-        raise _Refused("bad_time", f"a time in the column '{name}' {error}") from error
+        raise Refused("bad_time", f"a time in the column '{name}' {error}") from error
     return np.array(times, dtype=np.int64)
 
 

@@ -13,11 +13,13 @@ from stream_engine.config.condition import Condition
 from stream_engine.config.durations import Duration
 from stream_engine.config.secrets import SecretText, SecretUrl, is_secret_name
 
-SHORT_FORMS = {"source": "url", "sink": "url", "store": "url", "model": "name"}
+SHORT_FORMS = {"source": "url", "sink": "url", "store": "url", "model": "name", "registry": "url"}
 """Sections that may be written as plain text, and the key which that text is."""
 
 MAX_TEXT_BYTES = 900_000
-"""Largest JSON or CSV message by default: below the 1 MB that a broker takes by default."""
+"""Largest message of any format but packed by default: below the 1 MB that a broker takes by default."""
+REGISTERED = ("avro", "json_schema")
+"""Formats whose messages name a schema of the registry."""
 MAX_PACKED_BYTES = 64 * 1024 * 1024
 """Largest packed message by default."""
 
@@ -60,8 +62,10 @@ class SinkConfig(Section):
     """Where forecasts go."""
 
     url: SecretUrl = Field(description="the topic forecasts are written to, such as `kafka://host:9092/forecasts`")
-    format: Literal["json", "packed"] = Field(
-        default="json", description="`json`: one message a forecast; `packed`: Arrow record batches of many"
+    format: Literal["json", "packed", "avro", "json_schema"] = Field(
+        default="json",
+        description="`json`: one message a forecast; `avro`, `json_schema`: the same with a schema of the registry; "
+        "`packed`: Arrow record batches of many",
     )
 
 
@@ -90,8 +94,10 @@ class ModelConfig(Section):
 class ReadingConfig(Section):
     """How a message is read."""
 
-    format: Literal["json", "csv", "packed"] = Field(
-        default="json", description="`json`: one object a message; `csv`: lines; `packed`: an Arrow record batch"
+    format: Literal["json", "csv", "packed", "avro", "json_schema"] = Field(
+        default="json",
+        description="`json`: one object a message; `avro`, `json_schema`: the same with a schema of the registry; "
+        "`csv`: lines; `packed`: an Arrow record batch",
     )
     sensor: Name = Field(default="sensor", description="field of the sensor's id; where absent, the record's key")
     time: Name = Field(default="ts", description="field of the event time; where absent, the record's timestamp")
@@ -99,7 +105,9 @@ class ReadingConfig(Section):
         default="ms", description="unit of numbers in the time field since 1970-01-01 UTC, or `rfc3339` for text"
     )
     value: Name = Field(default="value", description="field of the value of a sensor with one channel")
-    values: Name = Field(default="values", description="field of the values of a sensor with several channels (JSON)")
+    values: Name = Field(
+        default="values", description="field of the values of a sensor with several channels (not CSV)"
+    )
     group: Name = Field(
         default="group", description="field of the sensor's group, for attention across sensors (no model has it yet)"
     )
@@ -143,6 +151,21 @@ class ReadingConfig(Section):
                 f"has no column '{self.value}' in 'columns'; add it, or set 'value' to the one that holds it"
             )
         return self
+
+
+class RegistryConfig(Section):
+    """The schema registry that `avro` and `json_schema` need."""
+
+    url: SecretUrl | None = Field(
+        default=None, description="the schema registry, such as `https://user:password@host:8081`; null: none"
+    )
+    ca_file: Name | None = Field(default=None, description="authorities to trust, PEM; null: the system's")
+    certificate_file: Name | None = Field(default=None, description="this client's own certificate, PEM; null: none")
+    key_file: Name | None = Field(default=None, description="its key, PEM, without a password")
+    timeout: Positive = Field(
+        default=Duration.parse("30s"),
+        description="how long a registry that is away is waited for before the engine stops with status 1",
+    )
 
 
 class CalendarConfig(Section):
@@ -238,6 +261,7 @@ class Config(Section):
     max_future: Duration | None = Field(
         default=Duration.parse("1h"), description="how far a reading may be ahead of its record's timestamp; null: any"
     )
+    registry: RegistryConfig = Field(default_factory=RegistryConfig)
     calendar: CalendarConfig = Field(default_factory=CalendarConfig)
     emit: EmitConfig = Field(default_factory=EmitConfig)
     delivery: Literal["at_least_once", "exactly_once"] = Field(
@@ -272,6 +296,16 @@ class Config(Section):
             name: {SHORT_FORMS[name]: part} if name in SHORT_FORMS and isinstance(part, str | SecretUrl) else part
             for name, part in value.items()
         }
+
+    @model_validator(mode="after")
+    def _registry_is_there(self) -> "Config":
+        formats = {"reading.format": self.reading.format, "sink.format": self.sink.format}
+        for key, name in formats.items():
+            if name in REGISTERED and self.registry.url is None:
+                raise ValueError(
+                    f"{key}: {name} needs a schema registry; add one, for example `registry: http://127.0.0.1:8081`"
+                )
+        return self
 
     @model_validator(mode="after")
     def _only_what_works(self) -> "Config":

@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo
 
 from connectors.contracts import Sink, Source, StateStore
 from connectors.registry import open_sink, open_source, open_store
+from connectors.schema_registry.client import SchemaRegistry
+from connectors.schema_registry.settings import RegistrySettings
 from recurrent_core.models.interface import StreamingModel
 from recurrent_core.weights import load_model
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock, SystemClock
-from stream_engine.codec import Decoder, decoder_for, encoder_for
+from stream_engine.codec import Decoder, Encoder, decoder_for, encoder_for
 from stream_engine.config import Config, ReadingConfig
 from stream_engine.metrics import Metrics
 from stream_engine.pipeline import Parts, Rhythm
@@ -69,7 +71,27 @@ class Doors:
         reading, max_future = self.config.reading, self.config.max_future
         if urlsplit(self.config.source.url.get_secret_value()).scheme == "file":
             reading = ReadingConfig(format="packed", valid_where=reading.valid_where)
-        return decoder_for(reading, None if max_future is None else max_future.ns)
+        return decoder_for(reading, None if max_future is None else max_future.ns, self.registry())
+
+    def encoder(self, model: str) -> Encoder:
+        """The encoder of forecasts of a model (`name@version`)."""
+        return encoder_for(self.config.sink.format, model, self.sink_topic, self.registry())
+
+    @property
+    def sink_topic(self) -> str:
+        """The name of the topic that forecasts go to; of a file its path."""
+        parts = urlsplit(self.config.sink.url.get_secret_value())
+        return parts.path.strip("/") or parts.netloc
+
+    def registry(self) -> SchemaRegistry | None:
+        """The schema registry, where one is named."""
+        config = self.config.registry
+        if config.url is None:
+            return None
+        settings = RegistrySettings(
+            config.url.get_secret_value(), config.ca_file, config.certificate_file, config.key_file, config.timeout.s
+        )
+        return SchemaRegistry(settings)
 
 
 def dead_letter_url(source_url: str) -> str:
@@ -115,7 +137,7 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         dead_letters=doors.dead_letters(),
         store=store,
         decoder=doors.decoder(),
-        encoder=encoder_for(config.sink.format, stepper.model_label),
+        encoder=doors.encoder(stepper.model_label),
         router=Router(policy_of(config), ledger, slots),
         ledger=ledger,
         slots=slots,

@@ -98,7 +98,7 @@ class Worker:
         return True
 
     def _open(self) -> None:
-        """The store first (start-up needs it), then the log, then where forecasts go."""
+        """The store first (start-up needs it), then the log, then where forecasts go and what their formats need."""
         parts = self._parts
         parts.store.open(self._open_s)
         for warning in parts.store.warnings():
@@ -106,6 +106,8 @@ class Worker:
         parts.source.open(self.pipeline.revoke, self._open_s)
         parts.sink.open(parts.source.num_partitions, self._open_s)
         parts.dead_letters.open(parts.source.num_partitions, self._open_s)
+        parts.decoder.open(self._open_s)
+        parts.encoder.open(self._open_s)
 
 
 class _OpeningStoppedError(BaseException):

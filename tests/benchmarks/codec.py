@@ -9,6 +9,7 @@ other work on the machine disturbs it less.
 import gc
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -21,6 +22,7 @@ from stream_engine.config import Condition, ReadingConfig
 from stream_engine.localtime import second_of_week
 from tests.benchmarks.results import save
 from tests.support.messages import HOUR_NS, NOW_MS, NOW_NS, forecasts, messages, packed
+from tests.support.schemas import READING, READING_OBJECT, Schemas, avro, json_object
 
 NUM_RECORDS = 10_000
 NUM_SENSORS = 1_000
@@ -66,6 +68,10 @@ def decoding() -> dict[str, float]:
         "json, rfc3339 times": _decoded(texts, time_unit="rfc3339"),
         "json, a tenth undecodable": _decoded(tenth_bad),
         "csv, a line a message": _decoded(lines, format="csv"),
+        "avro": _decoded([avro(1, READING, _body(n)) for n in numbers], format="avro"),
+        "json_schema": _decoded(
+            [json_object(2, {**_body(n), "ts": NOW_MS + n}) for n in numbers], format="json_schema"
+        ),
         "packed, 10000 rows, text": _decoded(as_text, format="packed"),
         "packed, 10000 rows, dictionary": _decoded(as_dictionary, format="packed"),
         "packed, 50 rows": _decoded(small, format="packed"),
@@ -75,10 +81,29 @@ def decoding() -> dict[str, float]:
 def encoding() -> dict[str, float]:
     """Forecasts of 12 leads a second, keys and headers with them."""
     batch = forecasts(messages([b""] * 1_000), HORIZON)
-    return {
-        f"forecasts as {name}": _rate(lambda name=name: encoder_for(name, "default@1").encode(batch), len(batch))
-        for name in ("json", "packed")
-    }
+    rates = {}
+    for name in ("json", "packed", "avro", "json_schema"):
+        encoder = encoder_for(name, "default@1", "forecasts", _schemas())
+        encoder.open(1.0)
+        rates[f"forecasts as {name}"] = _rate(lambda encoder=encoder: encoder.encode(batch), len(batch))
+    return rates
+
+
+def _body(number: int) -> dict[str, object]:
+    time = datetime.fromtimestamp((NOW_MS + number) / 1000, UTC)
+    return {"sensor": f"s-{number % NUM_SENSORS:06d}", "ts": time, "value": number * 0.1}
+
+
+def _json_object(number: int) -> bytes:
+    return json_object(2, {**_body(number), "ts": NOW_MS + number})
+
+
+def _schemas() -> Schemas:
+    """A registry in memory: schema 1 for Avro, 2 for JSON Schema."""
+    schemas = Schemas()
+    schemas.add(READING)
+    schemas.add(READING_OBJECT, "JSON")
+    return schemas
 
 
 def local_time() -> dict[str, float]:
@@ -91,7 +116,7 @@ def local_time() -> dict[str, float]:
 
 
 def _decoded(values: list[bytes], **reading: object) -> float:
-    decoder = decoder_for(ReadingConfig(**reading), HOUR_NS)
+    decoder = decoder_for(ReadingConfig(**reading), HOUR_NS, _schemas())
     records: RecordBatch = messages(values)
     return _rate(lambda: decoder.decode(records), len(decoder.decode(records)[0]))
 

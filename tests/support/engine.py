@@ -75,12 +75,15 @@ class Engine:
     capacity: int = 64
     shelf_rows: int = 64
     max_per_poll: int = 1_000_000
+    wait_s: float = 30.0
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
         self.ledger, self.slots = Ledger(), Slots(self.capacity)
         self.stepper = Stepper(self.model, torch.device("cpu"), 12)
-        self.checkpointer = Checkpointer(self.store, self.ledger, self.stepper, self.clock, self.shelf_rows)
+        self.checkpointer = Checkpointer(
+            self.store, self.ledger, self.stepper, self.clock, self.shelf_rows, self.wait_s
+        )
         self.source = ScriptedSource(self.log, self.max_per_poll)
         self.metrics = Metrics()
         parts = Parts(
@@ -113,7 +116,8 @@ class Engine:
         """The engine after a crash: memory and what was not flushed are gone."""
         kept = {"log": self.log, "forecasts": self.forecasts, "dead": self.dead, "store": self.store}
         more = {"rhythm": self.rhythm, "policy": self.policy, "model": self.model, "capacity": self.capacity}
-        return Engine(**{**kept, **more, "shelf_rows": self.shelf_rows, "max_per_poll": self.max_per_poll, **changes})
+        limits = {"shelf_rows": self.shelf_rows, "max_per_poll": self.max_per_poll, "wait_s": self.wait_s}
+        return Engine(**{**kept, **more, **limits, **changes})
 
     def states(self) -> dict[tuple[Partition, str], tuple[int, int, list[float]]]:
         """Count, digest and state row of every series held."""

@@ -71,6 +71,10 @@ class ScriptedSource(Source):
     def assign(self, *partitions: Partition) -> None:
         self._assigned |= set(partitions)
 
+    def unassign(self, *partitions: Partition) -> None:
+        """Take back what was assigned and has not been polled yet."""
+        self._assigned -= set(partitions)
+
     def poll(self, max_records: int, timeout_s: float) -> Polled:
         assigned, self._assigned = frozenset(self._assigned), set()
         lost, self._lost = frozenset(self._lost), set()

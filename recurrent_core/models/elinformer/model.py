@@ -151,7 +151,7 @@ class Elinformer(StreamingModel):
             self.layout.view(state, "series").copy_(torch.from_numpy(numbers))
 
     def renew(self, state: Tensor) -> None:
-        series = self.layout.view(state, "series").clone() if self.known.names else None
+        series = self.layout.view(state, "series").nan_to_num(nan=UNKNOWN, posinf=UNKNOWN) if self.known.names else None
         super().renew(state)
         if series is not None:
             self.layout.view(state, "series").copy_(series)

@@ -63,10 +63,10 @@ def test_what_was_gathered_is_a_copy(device: str) -> None:
 def test_waves_are_stepped_in_order_and_slots_beside_them_keep_theirs(device: str) -> None:
     stepper = Stepper(CountingModel(), torch.device(device), 2)
     stepper.reset(np.asarray([0, 1, 2]), [("a", ""), ("b", ""), ("c", "")])
-    stepper.put(np.asarray([2]), np.full((1, 3), np.nan, np.float32))
+    stepper.put(np.asarray([2]), np.full((1, 3), 7e37, np.float32))
     result = stepper.step(batch([0, 1, 0, 0], [5.0, 7.0, 6.0, 1.0], [2, 3, 4]))
     assert stepper.rows(np.asarray([0, 1])).tolist() == [[1.0, 12.0, 3.0], [7.0, 7.0, 1.0]]
-    assert np.isnan(stepper.rows(np.asarray([2]))).all()
+    assert (stepper.rows(np.asarray([2])) == np.float32(7e37)).all()
     assert result.mean[:, 0].tolist() == [5.0, 7.0, 6.0, 1.0]
     assert result.quantiles.shape == (4, 3, 2)
 
@@ -95,6 +95,22 @@ def test_rows_are_told_whose_they_are_and_keep_it_when_they_start_afresh() -> No
     row = stepper.rows(np.asarray([4]))[0]
     assert row[place] == 2.0
     assert not np.delete(row, place).any()
+
+
+def test_no_row_that_is_not_finite_leaves_the_slab_and_the_next_step_tells_of_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stepper = Stepper(CountingModel(), torch.device("cpu"), 2)
+    slots = np.arange(5)
+    stepper.reset(slots, [("s", "")] * 5)
+    broken = [[1, np.nan, 1], [np.inf, -np.inf, 0], [3e38, 3e38, 3e38], [np.inf, 0, 0], [1, 2, 3]]
+    stepper.put(slots, np.asarray(broken, np.float32))
+    wanted = [[0, 0, 0], [0, 0, 0], broken[2], [0, 0, 0], [1, 2, 3]]
+    for _ in range(2):
+        assert stepper.rows(slots).tolist() == np.asarray(wanted, np.float32).tolist()
+    assert caplog.messages == ["the state of 3 series was not finite and starts afresh"]
+    assert stepper.step(batch([4], [5.0], [1])).num_resets == 3
+    assert stepper.step(batch([4], [6.0], [1])).num_resets == 0
 
 
 def test_a_horizon_beyond_the_models_is_refused() -> None:

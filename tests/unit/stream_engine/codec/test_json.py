@@ -57,6 +57,8 @@ def test_value_beside_values_is_the_channel_without_a_name():
     ("value", "reason"),
     [
         (None, "undecodable"),
+        (b'{"sensor": "a", "value": 1, "not read": "\xff"}', "undecodable"),
+        (b'{"sensor": "a", "value": 1, "\xff": 2}', "undecodable"),
         (b"", "undecodable"),
         (b"not JSON", "undecodable"),
         (b'{"sensor":"a","value":1} {"sensor":"a","value":2}', "undecodable"),

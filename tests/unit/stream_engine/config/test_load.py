@@ -132,7 +132,9 @@ def test_a_configuration_needs_no_file():
         ("late: merge", "engine.yaml: late: merge is not supported yet; use drop or dead_letter"),
         ("calendar: {country: DE}", "engine.yaml: calendar.country is not supported yet"),
         ("api: {port: 9000}", "engine.yaml: api is not served yet"),
-        ("reading: {format: avro}", "must be 'json', 'csv' or 'packed'"),
+        ("reading: {format: protobuf}", "must be 'json', 'csv', 'packed', 'avro' or 'json_schema'"),
+        ("reading: {format: avro}", "engine.yaml: reading.format: avro needs a schema registry; add one"),
+        ("registry: nowhere", "registry.url must be an address"),
         ("rebuild_from: 7d", "must be 'earliest'"),
     ],
 )

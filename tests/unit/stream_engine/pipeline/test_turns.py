@@ -2,11 +2,13 @@
 
 import random
 
+import numpy as np
 import orjson
 import pytest
 
 from connectors.errors import ServerUnavailableError, StaleEpochError
 from connectors.records import Partition
+from stream_engine.checkpoint import decode_shard
 from stream_engine.errors import ConfigError
 from stream_engine.pipeline import Rhythm
 from stream_engine.records import StepBatch, StepResult
@@ -235,6 +237,25 @@ def test_more_sensors_than_slots_come_back_from_host_and_store() -> None:
     again = narrow.next_life(capacity=5)
     again.turns(3)
     assert again.states() == wide.states()
+
+
+@pytest.mark.parametrize("leaves_by", ["eviction", "checkpoint"])
+def test_a_state_that_has_turned_nan_is_reset_and_counted_and_never_stored(leaves_by: str) -> None:
+    engine = Engine(log_of(3), capacity=3, shelf_rows=1, rhythm=Rhythm(commit_s=0.0, checkpoint_s=0.0))
+    engine.turns(2)
+    handle = engine.ledger.find(A, ("b", ""))
+    slot = engine.ledger.slot[[handle]]
+    engine.stepper.put(slot, np.asarray([[1.0, np.nan, 3.0]], np.float32))  # the forecast does not read it
+    engine.log.append(A, *(message("def"[n], 3, 1.0) for n in range(3 if leaves_by == "eviction" else 1)))
+    engine.turns(3, seconds_each=1.0)
+    engine.pipeline.checkpoint()
+    stored = [decode_shard("counting-1", blob) for blob in engine.store.shards[A].values()]
+    assert all(np.isfinite(shard.rows).all() for shard in stored)
+    assert engine.states()[(A, "b")][2] == [0.0, 0.0, 0.0]
+    engine.log.append(A, message("b", 4, 8.0))
+    engine.turns(1)
+    assert b"stream_engine_state_resets_total 1.0" in engine.metrics.render()
+    assert engine.states()[(A, "b")][2] == [8.0, 8.0, 1.0]
 
 
 def test_state_of_another_model_is_refused_with_the_way_out() -> None:
