@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from connectors.contracts import RevokeCallback, Sink, Source, StateStore
-from connectors.errors import ServerUnavailableError, StaleEpochError
+from connectors.contracts import Delivery, RevokeCallback, Sink, Source, StateStore
+from connectors.errors import LostPartitionsError, ServerUnavailableError, StaleEpochError
 from connectors.records import (
     Bounds,
     Epoch,
@@ -139,8 +139,54 @@ class ListSink(Sink):
         self.kept.extend(self._waiting)
         self._waiting.clear()
 
+    def forget(self) -> None:
+        """Drop what was written and not flushed."""
+        self._waiting.clear()
+
     def close(self) -> None:
         self._waiting.clear()
+
+
+class ListTransactions(Delivery):
+    """Keeps what is written and the positions in one step, or neither; may be told to refuse."""
+
+    def __init__(self, source: ScriptedSource, forecasts: ListSink, dead_letters: ListSink) -> None:
+        self._source = source
+        self._forecasts = forecasts
+        self._dead_letters = dead_letters
+        self.num_aborts = 0
+        self.is_stale = False
+
+    @property
+    def forecasts(self) -> ListSink:
+        return self._forecasts
+
+    @property
+    def dead_letters(self) -> ListSink:
+        return self._dead_letters
+
+    def open(self, num_partitions: int, timeout_s: float) -> None:
+        self._forecasts.open(num_partitions, timeout_s)
+        self._dead_letters.open(num_partitions, timeout_s)
+
+    def commit(self, positions: Mapping[Partition, Position], timeout_s: float) -> None:
+        if self.is_stale:
+            raise LostPartitionsError("this member was put out of the group")
+        if self._forecasts.is_failing:
+            raise ServerUnavailableError("the transaction came to nothing")
+        self._source.commit(positions)
+        self._forecasts.flush(timeout_s)
+        self._dead_letters.flush(timeout_s)
+
+    def abort(self) -> bool:
+        self._forecasts.forget()
+        self._dead_letters.forget()
+        self.num_aborts += 1
+        return True
+
+    def close(self) -> None:
+        self._forecasts.close()
+        self._dead_letters.close()
 
 
 class DictStore(StateStore):

@@ -1,0 +1,143 @@
+"""Forecasts, dead letters and positions in one Kafka transaction after another, by confluent-kafka.
+
+One transactional producer a process; that a stale member of the group commits nothing is the group's own doing
+(KIP-447): each commit shows the membership it was made under. I know nothing of what the bytes mean.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from connectors.contracts import Delivery, Outlet
+from connectors.errors import ConnectorError, ServerUnavailableError
+from connectors.kafka_settings import (
+    TRANSACTION_TIMEOUT_S,
+    KafkaSettings,
+    TransactionalId,
+    fenced,
+    not_ours,
+    unreachable,
+)
+from connectors.librdkafka.client import translated
+from connectors.librdkafka.producer import LibrdkafkaOutlet, LibrdkafkaProducer, ensure_topic
+from connectors.librdkafka.source import STALE, LibrdkafkaSource
+from connectors.records import Partition, Position
+from connectors.retry import Deadline
+
+CLOSE_TIMEOUT_S = 5.0
+SOONEST_AGAIN_MS = 20
+"""First wait before a request is sent again, as is the first of a transaction while the last is being completed."""
+
+_FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+
+
+class LibrdkafkaTransactions(Delivery):
+    """Owned by the engine's thread, from `open` to `close`; a transaction is always begun.
+
+    Args:
+        source: whose positions are committed; opened before, and closed before.
+        forecasts, dead_letters: the two topics, in the source's cluster.
+    """
+
+    def __init__(self, source: LibrdkafkaSource, forecasts: KafkaSettings, dead_letters: KafkaSettings) -> None:
+        self._source = source
+        self._topics = (forecasts, dead_letters)
+        self._settings = forecasts
+        self._name = TransactionalId(source.group)
+        self._producer = LibrdkafkaProducer(forecasts)
+        self._forecasts, self._dead_letters = (
+            LibrdkafkaOutlet(settings.topic, self._producer) for settings in self._topics
+        )
+        self._is_open = False
+
+    @property
+    def forecasts(self) -> Outlet:
+        """Where forecasts are written."""
+        return self._forecasts
+
+    @property
+    def dead_letters(self) -> Outlet:
+        """Where dead letters are written."""
+        return self._dead_letters
+
+    def open(self, num_partitions: int, timeout_s: float) -> None:
+        """Create missing topics; end what a process of our name has left open; begin a transaction."""
+        limits = [ensure_topic(settings, num_partitions, timeout_s) for settings in self._topics]
+        self._producer.open(
+            min(limits),
+            transactional__id=self._name.take(),
+            transaction__timeout__ms=int(TRANSACTION_TIMEOUT_S * 1000),
+            message__timeout__ms=int(TRANSACTION_TIMEOUT_S * 1000),
+            retry__backoff__ms=SOONEST_AGAIN_MS,
+        )
+        self._is_open = True
+        self._insist(self._producer.client.init_transactions, Deadline.after(timeout_s))
+        self._producer.client.begin_transaction()
+
+    def commit(self, positions: Mapping[Partition, Position], timeout_s: float) -> None:
+        """(1) Have all records acknowledged; (2) add the positions; (3) commit; and begin the next transaction."""
+        client, deadline = self._producer.client, Deadline.after(timeout_s)
+        self._producer.flush(timeout_s)
+        offsets = [TopicPartition(*partition, position) for partition, position in positions.items()]
+        proof = self._source.membership(positions)
+        try:
+            self._insist(lambda left_s: client.send_offsets_to_transaction(offsets, proof, left_s), deadline)
+            self._insist(client.commit_transaction, deadline)
+        except KafkaException as error:
+            raise not_ours(list(positions), error.args[0].name()) from error
+        client.begin_transaction()
+
+    def abort(self) -> bool:
+        """Take back what was written since the last commit; where that fails, nothing more can be written."""
+        client = self._producer.client
+        try:
+            self._insist(client.abort_transaction, Deadline.after(self._settings.broker_timeout_s))
+            client.begin_transaction()
+        except ConnectorError as error:
+            self._producer.fail(error)
+        return True
+
+    def close(self) -> None:
+        """End the open transaction, so that nobody waits for its time to run out, and free everything."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            self._producer.client.abort_transaction(CLOSE_TIMEOUT_S)
+        except (KafkaException, RuntimeError):
+            pass  # it never began, or the broker ends it when its time runs out
+        finally:
+            self._producer.close()
+            self._name.release()
+
+    def _insist(self, action: Callable[[float], object], deadline: Deadline) -> None:
+        """Repeat an action, told the seconds left, while it may be; a stale member's fault passes as it is."""
+        while True:
+            try:
+                action(max(0.1, deadline.remaining_s))
+                return
+            except KafkaException as error:
+                cause = error.args[0]
+                if cause.code() in STALE:
+                    raise
+                if cause.code() in _FENCED:
+                    failure: Exception = fenced(self._settings, cause.name())
+                elif cause.retriable() and not deadline.is_over:
+                    time.sleep(SOONEST_AGAIN_MS / 1000)
+                    continue
+                elif cause.retriable():
+                    failure = unreachable(self._settings, self._settings.broker_timeout_s, cause.name())
+                else:
+                    failure = self._why(error)
+                self._producer.fail(failure)
+                raise failure from error
+
+    def _why(self, error: KafkaException) -> Exception:
+        found = translated(error, self._settings, self._settings.broker_timeout_s, self._producer.faults)
+        if not isinstance(found, ServerUnavailableError):
+            return found
+        return ServerUnavailableError(
+            f"a transaction on {self._settings.address} came to nothing ({error.args[0].str()}); start the engine "
+            "again: it goes on from the committed positions"
+        )
