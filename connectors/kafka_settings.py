@@ -274,6 +274,14 @@ def plain_headers(rows: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> 
     return [[(name, text or b"") for name, text in headers] if headers else None for headers in rows]
 
 
+def came_to_nothing(settings: KafkaSettings, cause: object) -> ServerUnavailableError:
+    """The error of a transaction that can only be aborted."""
+    return ServerUnavailableError(
+        f"{settings.address}: a transaction came to nothing ({cause}); start the engine again: it goes on from the "
+        "committed positions"
+    )
+
+
 def fenced(settings: KafkaSettings, cause: object) -> StaleEpochError:
     """The error of a producer whose place another has taken, or whose transaction has taken too long."""
     return StaleEpochError(

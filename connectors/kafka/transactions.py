@@ -5,6 +5,7 @@ One transactional producer a process; that a stale member of the group commits n
 kafka-python's own calls wait for ever, also for a broker that is gone; so their results are waited for here.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,12 +21,15 @@ from connectors.kafka_settings import (
     TRANSACTION_TIMEOUT_S,
     KafkaSettings,
     TransactionalId,
+    came_to_nothing,
     fenced,
     not_ours,
     unreachable,
 )
 from connectors.records import Partition, Position
 from connectors.retry import Deadline
+
+logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
 SOONEST_AGAIN_MS = 20
@@ -103,7 +107,7 @@ class KafkaTransactions(Delivery):
             self._wait(lambda manager: manager.begin_abort(), Deadline.after(self._settings.broker_timeout_s))
             self._producer.client.begin_transaction()
         except ConnectorError as error:
-            self._producer.fail(error)
+            logger.warning("%s: a transaction could not be taken back in order: %s", self._settings.address, error)
         return True
 
     def close(self) -> None:
@@ -144,7 +148,4 @@ class KafkaTransactions(Delivery):
         found = translated(error, self._settings, self._settings.broker_timeout_s)
         if not isinstance(found, ServerUnavailableError):
             return found
-        return ServerUnavailableError(
-            f"a transaction on {self._settings.address} came to nothing ({error!r}); start the engine again: it goes "
-            "on from the committed positions"
-        )
+        return came_to_nothing(self._settings, repr(error))

@@ -7,6 +7,7 @@ no position after it can be committed.
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors.contracts import Outlet
 from connectors.errors import ConnectorError, RecordTooLargeError, ServerUnavailableError
-from connectors.kafka_settings import KafkaSettings, unreachable
+from connectors.kafka_settings import KafkaSettings, came_to_nothing, fenced, unreachable
 from connectors.librdkafka.client import Admin, Faults, make, translated
 from connectors.records import SinkRecord
 from connectors.retry import Deadline
@@ -22,6 +23,8 @@ from connectors.retry import Deadline
 DEFAULT_MAX_BYTES = 1_048_576
 ANY_PARTITION = -1
 ENVELOPE_BYTES = 512  # room for a record's and its batch's own fields
+
+_FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 
 def ensure_topic(settings: KafkaSettings, num_partitions: int, timeout_s: float) -> int:
@@ -84,11 +87,8 @@ class LibrdkafkaProducer:
 
     def write(self, topic: str, records: Sequence[SinkRecord]) -> None:
         """Hand records over, in order; errors as for `Outlet.write`."""
-        producer = self.client
-        self.raise_failure()
-        producer.poll(0)
-        self.raise_failure()
-        produce = producer.produce
+        produce = self.client.produce
+        self._serve(0)
         for record in records:
             key, value, headers, timestamp_ns = record
             timestamp_ms = 0 if timestamp_ns is None else timestamp_ns // 1_000_000  # 0: now
@@ -104,8 +104,7 @@ class LibrdkafkaProducer:
         """The buffer is full: wait until the broker has taken some of it."""
         deadline = Deadline.after(self._settings.broker_timeout_s)
         while True:
-            self.client.poll(0.05)
-            self.raise_failure()
+            self._serve(0.05)
             try:
                 self.client.produce(
                     topic, record.value, record.key, timestamp=timestamp_ms, headers=list(record.headers)
@@ -128,7 +127,11 @@ class LibrdkafkaProducer:
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record is acknowledged; errors as for `Sink.flush`."""
-        left = self.client.flush(timeout_s)
+        self.raise_failure()
+        try:
+            left = self.client.flush(timeout_s)
+        except KafkaException as error:
+            raise self.failed(error) from error
         self.raise_failure()
         if left:
             raise unreachable(self._settings, timeout_s, f"{left} records are not acknowledged")
@@ -137,15 +140,34 @@ class LibrdkafkaProducer:
         """Free everything; what was not flushed may be lost."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            producer.purge()
-            producer.flush(1)
+            with suppress(KafkaException):  # what had failed for good before says so once more
+                producer.purge()
+                producer.flush(1)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # that a transaction was not aborted: the broker does
                 producer.close()
 
-    def fail(self, failure: Exception) -> None:
-        """From now on every write and flush raises this."""
-        self._failure = failure
+    def _serve(self, timeout_s: float) -> None:
+        """Let the library report what has failed, and raise it."""
+        self.raise_failure()
+        try:
+            self.client.poll(timeout_s)
+        except KafkaException as error:
+            raise self.failed(error) from error
+        self.raise_failure()
+
+    def failed(self, error: KafkaException) -> Exception:
+        """Our error for one after which nothing more can be written: every later write and flush raises it."""
+        cause = error.args[0]
+        if cause.code() in _FENCED:
+            self._failure = fenced(self._settings, cause.name())
+        elif cause.retriable():
+            self._failure = unreachable(self._settings, self._settings.broker_timeout_s, cause.name())
+        else:
+            found = translated(error, self._settings, self._settings.broker_timeout_s, self.faults)
+            is_told = not isinstance(found, ServerUnavailableError)
+            self._failure = found if is_told else came_to_nothing(self._settings, cause.str())
+        return self._failure
 
     def raise_failure(self) -> None:
         """Raise what has gone wrong for good, if anything has."""

@@ -4,32 +4,30 @@ One transactional producer a process; that a stale member of the group commits n
 (KIP-447): each commit shows the membership it was made under. I know nothing of what the bytes mean.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from connectors.contracts import Delivery, Outlet
-from connectors.errors import ConnectorError, ServerUnavailableError
+from connectors.errors import ConnectorError
 from connectors.kafka_settings import (
     TRANSACTION_TIMEOUT_S,
     KafkaSettings,
     TransactionalId,
-    fenced,
     not_ours,
-    unreachable,
 )
-from connectors.librdkafka.client import translated
 from connectors.librdkafka.producer import LibrdkafkaOutlet, LibrdkafkaProducer, ensure_topic
 from connectors.librdkafka.source import STALE, LibrdkafkaSource
 from connectors.records import Partition, Position
 from connectors.retry import Deadline
 
+logger = logging.getLogger(__name__)
+
 CLOSE_TIMEOUT_S = 5.0
 SOONEST_AGAIN_MS = 20
 """First wait before a request is sent again, as is the first of a transaction while the last is being completed."""
-
-_FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 
 
 class LibrdkafkaTransactions(Delivery):
@@ -95,7 +93,7 @@ class LibrdkafkaTransactions(Delivery):
             self._insist(client.abort_transaction, Deadline.after(self._settings.broker_timeout_s))
             client.begin_transaction()
         except ConnectorError as error:
-            self._producer.fail(error)
+            logger.warning("%s: a transaction could not be taken back in order: %s", self._settings.address, error)
         return True
 
     def close(self) -> None:
@@ -118,26 +116,8 @@ class LibrdkafkaTransactions(Delivery):
                 action(max(0.1, deadline.remaining_s))
                 return
             except KafkaException as error:
-                cause = error.args[0]
-                if cause.code() in STALE:
+                if error.args[0].code() in STALE:
                     raise
-                if cause.code() in _FENCED:
-                    failure: Exception = fenced(self._settings, cause.name())
-                elif cause.retriable() and not deadline.is_over:
-                    time.sleep(SOONEST_AGAIN_MS / 1000)
-                    continue
-                elif cause.retriable():
-                    failure = unreachable(self._settings, self._settings.broker_timeout_s, cause.name())
-                else:
-                    failure = self._why(error)
-                self._producer.fail(failure)
-                raise failure from error
-
-    def _why(self, error: KafkaException) -> Exception:
-        found = translated(error, self._settings, self._settings.broker_timeout_s, self._producer.faults)
-        if not isinstance(found, ServerUnavailableError):
-            return found
-        return ServerUnavailableError(
-            f"a transaction on {self._settings.address} came to nothing ({error.args[0].str()}); start the engine "
-            "again: it goes on from the committed positions"
-        )
+                if not error.args[0].retriable() or deadline.is_over:
+                    raise self._producer.failed(error) from error
+                time.sleep(SOONEST_AGAIN_MS / 1000)
