@@ -100,13 +100,14 @@ class Pipeline:
     def __init__(self, parts: Parts, rhythm: Rhythm) -> None:
         self._parts = parts
         self._rhythm = rhythm
+        now = parts.clock.monotonic_s()
         self._held: dict[Partition, _Held] = {}
         self._flush_s = rhythm.flush_s
-        self._fallen: set[Partition] = set()
+        self._waiting: set[Partition] = set()
+        self._begin_due_s = now
         self._is_between_turns = True
         self._is_writing = False
         self._max_records = min(FIRST_RECORDS, rhythm.max_records)
-        now = parts.clock.monotonic_s()
         self._commit_due_s = now + rhythm.commit_s
         self._checkpoint_due_s = now + rhythm.checkpoint_s
         self._store_away_since_s: float | None = None
@@ -175,7 +176,7 @@ class Pipeline:
             self._take_back(error)
         finally:
             self._drop(gone & self._held.keys())
-            self._fallen -= gone
+            self._waiting -= gone
 
     def commit(self) -> None:
         """Commit the positions of all partitions held, and with them what was written: everything before is emitted.
@@ -204,7 +205,7 @@ class Pipeline:
         logger.warning("forecasts not committed yet are taken back and made again: %s", why)
         self._parts.metrics.aborts.inc()
         self._is_writing = False
-        self._fallen |= self._held.keys()
+        self._waiting |= self._held.keys()
         self._drop(list(self._held))
         return True
 
@@ -290,32 +291,36 @@ class Pipeline:
         if any(self._held[partition].position > self._held[partition].emitted for partition in lost):
             self._take_back(f"{', '.join(map(str, sorted(lost)))} went to another member")
         self._drop(polled.lost & self._held.keys())
-        self._fallen -= polled.lost
+        self._waiting -= polled.lost
         committed = self._still_ours()
         if polled.assigned:
             committed |= self._parts.source.committed(sorted(polled.assigned))
         for partition in sorted(committed):
-            self._begin(partition, committed[partition])
+            try:
+                self._begin(partition, committed[partition])
+            except ServerUnavailableError as error:
+                logger.warning("%s waits, the others go on: %s", partition, error)
+                self._waiting.add(partition)
+                self._begin_due_s = self._parts.clock.monotonic_s() + SOONEST_AGAIN_S
         if polled.assigned or polled.lost:
             self._parts.metrics.rebalances.inc()
             self._parts.metrics.partitions.set(len(self._held))
         return set(committed)
 
     def _still_ours(self) -> dict[Partition, Position | None]:
-        """Partitions whose memory was dropped and that may begin again, with their committed positions.
+        """Partitions that may begin now, after their memory was dropped or the store was away; with their positions.
 
         Committing a position once more tells whether we may: one who is no longer the owner must not take the epoch.
         """
-        fallen, self._fallen = sorted(self._fallen), set()
-        if not fallen:
+        if not self._waiting or self._parts.clock.monotonic_s() < self._begin_due_s:
             return {}
-        committed = self._parts.source.committed(fallen)
+        committed = self._parts.source.committed(sorted(self._waiting))
         try:
             self._parts.source.commit({p: position for p, position in committed.items() if position is not None})
         except LostPartitionsError as error:
             logger.warning("not restored yet: %s", error)
-            self._fallen = set(fallen)
             return {}
+        self._waiting.clear()
         return committed
 
     def _begin(self, partition: Partition, committed: Position | None) -> None:

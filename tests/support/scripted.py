@@ -44,6 +44,7 @@ class ScriptedSource(Source):
         self._log = log
         self._max_per_poll = max_per_poll
         self._assigned: set[Partition] = set()
+        self._mine: set[Partition] = set()
         self._lost: set[Partition] = set()
         self._positions: dict[Partition, Position] = {}
         self._on_revoke: RevokeCallback = lambda partitions: None
@@ -56,23 +57,30 @@ class ScriptedSource(Source):
     def num_partitions(self) -> int:
         return len(self._log.partitions)
 
+    def holds(self, partition: Partition) -> bool:
+        """Whether the partition is ours."""
+        return partition in self._mine
+
     def revoke(self, *partitions: Partition) -> None:
         """What the group's coordinator does when another member joins."""
         self._on_revoke(frozenset(partitions))
         for partition in partitions:
-            del self._positions[partition]
+            self._mine.remove(partition)
+            self._positions.pop(partition, None)
 
     def lose(self, *partitions: Partition) -> None:
         """What happens after a session timeout."""
         self._lost |= set(partitions)
         for partition in partitions:
-            del self._positions[partition]
+            self._mine.remove(partition)
+            self._positions.pop(partition, None)
 
     def assign(self, *partitions: Partition) -> None:
         self._assigned |= set(partitions)
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
         assigned, self._assigned = frozenset(self._assigned), set()
+        self._mine |= assigned
         lost, self._lost = frozenset(self._lost), set()
         batches = []
         for partition, position in self._positions.items():
@@ -94,15 +102,16 @@ class ScriptedSource(Source):
         return Polled(tuple(batches), assigned, lost)
 
     def seek(self, partition: Partition, position: Position) -> None:
-        self._positions[partition] = position
+        if partition in self._mine:
+            self._positions[partition] = position
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Position | None]:
         return {partition: self._log.commits.get(partition) for partition in partitions}
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
         for partition, position in positions.items():
-            if partition not in self._positions:
-                raise StaleEpochError(f"{partition} is no longer ours")
+            if partition not in self._mine:
+                raise LostPartitionsError(f"{partition} is no longer ours")
             self._log.commits[partition] = position
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
