@@ -109,10 +109,10 @@ class ScriptedSource(Source):
         return {partition: self._log.commits.get(partition) for partition in partitions}
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
-        for partition, position in positions.items():
+        for partition in positions:
             if partition not in self._mine:
                 raise LostPartitionsError(f"{partition} is no longer ours")
-            self._log.commits[partition] = position
+        self._log.commits.update(positions)
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         return {p: Bounds(self._log.earliest, len(self._log.partitions[p])) for p in partitions}

@@ -37,9 +37,9 @@ def run_out(engine: Engine) -> None:
     """Turn until all is folded, then commit and save."""
     ends = {partition: len(records) for partition, records in engine.log.partitions.items()}
     for _ in range(10 + 4 * sum(ends.values())):
+        engine.turns(1, seconds_each=0.5)
         if engine.pipeline.positions == ends:
             break
-        engine.turns(1, seconds_each=0.5)
     engine.pipeline.checkpoint()
 
 
