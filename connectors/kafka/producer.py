@@ -138,6 +138,11 @@ class PythonProducer:
         """From now on every write and flush raises this."""
         self._failure = failure
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._failure is not None
+
     def raise_failure(self) -> None:
         """Raise what has gone wrong for good, if anything has."""
         if self._failure is not None:

@@ -90,8 +90,8 @@ class KafkaTransactions(Delivery):
 
     def commit(self, positions: Mapping[Partition, Position], timeout_s: float) -> None:
         """(1) Have all records acknowledged; (2) add the positions; (3) commit; and begin the next transaction."""
-        deadline = Deadline.after(timeout_s)
-        self._producer.flush(timeout_s)
+        deadline = Deadline.after(min(timeout_s, TRANSACTION_TIMEOUT_S))
+        self._producer.flush(deadline.remaining_s)
         proof = self._source.membership(positions)
         try:
             self._wait(lambda manager: manager.send_offsets_to_transaction(as_offsets(positions), proof), deadline)
@@ -102,9 +102,11 @@ class KafkaTransactions(Delivery):
 
     def abort(self) -> bool:
         """Take back what was written since the last commit; where that fails, nothing more can be written."""
+        if self._producer.has_failed:
+            return True  # its transaction ends with it
         self._producer.forget_written()
         try:
-            self._wait(lambda manager: manager.begin_abort(), Deadline.after(self._settings.broker_timeout_s))
+            self._wait(lambda manager: manager.begin_abort(), Deadline.after(TRANSACTION_TIMEOUT_S))
             self._producer.client.begin_transaction()
         except ConnectorError as error:
             logger.warning("%s: a transaction could not be taken back in order: %s", self._settings.address, error)
@@ -116,7 +118,8 @@ class KafkaTransactions(Delivery):
             return
         self._is_open = False
         try:
-            self._wait(lambda manager: manager.begin_abort(), Deadline.after(CLOSE_TIMEOUT_S))
+            if not self._producer.has_failed:
+                self._wait(lambda manager: manager.begin_abort(), Deadline.after(CLOSE_TIMEOUT_S))
         except (ConnectorError, RuntimeError):
             pass  # it never began, or the broker ends it when its time runs out
         finally:

@@ -169,6 +169,11 @@ class LibrdkafkaProducer:
             self._failure = found if is_told else came_to_nothing(self._settings, cause.str())
         return self._failure
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._failure is not None
+
     def raise_failure(self) -> None:
         """Raise what has gone wrong for good, if anything has."""
         if self._failure is not None:

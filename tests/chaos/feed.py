@@ -10,6 +10,7 @@ from tests.support.topics import NewRecord, produce
 
 POISON = (b"poison", b'{"sensor": "poison", "ts": 1', b'{"poison": true, "ts": 1700000000000, "value": 1}', b"")
 CADENCE_MS = 300_000
+BROKER_AWAY_S = 120.0
 
 
 class Feed:
@@ -27,7 +28,8 @@ class Feed:
 
     def send(self, num_ticks: int) -> None:
         """Send some ticks at once."""
-        produce(self._servers, self._topic, [record for _ in range(num_ticks) for record in self._one_tick()])
+        records = [record for _ in range(num_ticks) for record in self._one_tick()]
+        produce(self._servers, self._topic, records, timeout_s=BROKER_AWAY_S)
 
     def _one_tick(self) -> Iterator[NewRecord]:
         self._tick += 1
