@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from stream_engine.checkpoint import Shard
+from tests.chaos.feed import POISON
 from tests.support.topics import TopicRecord
 
 States = dict[tuple[str, str], Shard]
@@ -85,11 +86,11 @@ def sort_out(account: Account, sent: Sequence[TopicRecord]) -> tuple[set[str], s
     """What went in: the forecasts wanted, as `sensor||origin`, and the places of the records that are no readings."""
     wanted, bad = set(), set()
     for record in sent:
-        try:
+        if record.value in POISON:
+            bad.add((record.partition, record.offset))
+        else:
             body = orjson.loads(record.value or b"")
             wanted.add(f"{body['sensor']}||{body['ts']}")
-        except (orjson.JSONDecodeError, KeyError):
-            bad.add((record.partition, record.offset))
     account.readings, account.poison = len(wanted), len(bad)
     return wanted, bad
 

@@ -8,7 +8,12 @@ import orjson
 
 from tests.support.topics import NewRecord, produce
 
-POISON = (b"poison", b'{"sensor": "poison", "ts": 1', b'{"poison": true, "ts": 1700000000000, "value": 1}', b"")
+POISON = (
+    b"poison",
+    b'{"sensor": "poison", "ts": 1',
+    b'{"sensor": "poison", "ts": 1700000000000, "value": "cold"}',
+    b"",
+)
 CADENCE_MS = 300_000
 BROKER_AWAY_S = 120.0
 
