@@ -24,7 +24,7 @@ FIRST_TICKS = 150
 """Ticks that wait when the workers start, so that there is something to catch up with."""
 SESSION_S = 3.0
 MOST_WORKERS, FEWEST_WORKERS = 4, 2
-DIES_WITHIN_S = 12.0
+DIES_WITHIN_S = 8.0
 SETTLES_WITHIN_S = 90.0
 
 

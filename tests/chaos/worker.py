@@ -26,7 +26,7 @@ _DIES_WITH_ITS_PARENT = 1
 
 
 def _in_commit(parts: Any) -> tuple[Any, str]:
-    """Where a commit is half done: a transaction's own step comes twice, once to add the positions, once to commit."""
+    """Where a commit is half done: a transaction's own step comes twice a commit, once to add the positions."""
     steps = {"LibrdkafkaTransactions": "_insist", "KafkaTransactions": "_wait"}
     name = steps.get(type(parts.delivery).__name__)
     return (parts.delivery.forecasts, "flush") if name is None else (parts.delivery, name)
@@ -48,6 +48,8 @@ def die_after(worker: Worker, phase: str, count: int) -> None:
     """Let the process kill itself, as kill -9 does, right after the count-th call of the phase."""
     owner, name = PHASES[phase](worker._parts)
     call, calls = getattr(owner, name), [0]
+    if name in ("_insist", "_wait"):
+        count *= 2  # the first is that of the opening, each second one adds positions
 
     def counted(*arguments: Any, **named: Any) -> Any:
         found = call(*arguments, **named)
