@@ -57,8 +57,10 @@ arch: $(VENV)/.dev ## the import law
 unit property parity contract integration: $(VENV)/.dev ## one folder of tests
 	$(PYTEST) -m 'not soak and not gpu' tests/$@
 
-soak: $(VENV)/.dev ## the long forms of the tests
-	$(PYTEST) -m soak tests
+CHAOS_KILLS ?= 60
+CHAOS_SEED ?= 5
+soak: $(VENV)/.dev ## the long forms of the tests (CHAOS_KILLS=100 CHAOS_SEED=7: how much goes wrong, and how)
+	CHAOS_KILLS=$(CHAOS_KILLS) CHAOS_SEED=$(CHAOS_SEED) $(PYTEST) -s -m soak tests
 
 CASES ?= 1000000
 fuzz: $(VENV)/.dev ## hostile messages, schemas and stored blobs, CASES (1000000) of them, and an account

@@ -1,4 +1,4 @@
-"""The three contracts every connector keeps: Source, Sink and StateStore.
+"""The contracts every connector keeps: Source, Sink, Delivery and StateStore.
 
 I know nothing of sensors, readings or tensors. Each promise is a sentence that a test in
 `tests/contract/` can break; it is run against every implementation on real servers.
@@ -98,21 +98,8 @@ class Source(ABC):
         """Leave the group and free everything; may be called twice."""
 
 
-class Sink(ABC):
-    """A log that is written to.
-
-    Promises:
-        1. Records of one key come to one partition, in the order written.
-        2. When `flush` returns, every record written before it is kept by the server.
-        3. A record that cannot be delivered makes `flush` raise, this one and every later one, until the sink is
-           opened anew; none is dropped in silence. A flush that was merely too short may be tried again.
-        4. `write` never waits longer than the client's own deadline.
-        5. After `close` no thread, socket or file is left.
-    """
-
-    @abstractmethod
-    def open(self, num_partitions: int, timeout_s: float) -> None:
-        """Connect; create the topic with num_partitions where it is missing."""
+class Outlet(ABC):
+    """A log that is written to; when what was written is kept for good is its owner's matter."""
 
     @property
     @abstractmethod
@@ -128,6 +115,23 @@ class Sink(ABC):
             ServerUnavailableError: an earlier record was lost, or there was no room for the client's own deadline.
         """
 
+
+class Sink(Outlet):
+    """An outlet of its own.
+
+    Promises:
+        1. Records of one key come to one partition, in the order written.
+        2. When `flush` returns, every record written before it is kept by the server.
+        3. A record that cannot be delivered makes `flush` raise, this one and every later one, until the sink is
+           opened anew; none is dropped in silence. A flush that was merely too short may be tried again.
+        4. `write` never waits longer than the client's own deadline.
+        5. After `close` no thread, socket or file is left.
+    """
+
+    @abstractmethod
+    def open(self, num_partitions: int, timeout_s: float) -> None:
+        """Connect; create the topic with num_partitions where it is missing."""
+
     @abstractmethod
     def flush(self, timeout_s: float) -> None:
         """Wait until everything written is kept by the server.
@@ -139,6 +143,52 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free everything; what was not flushed may be lost; may be called twice."""
+
+
+class Delivery(ABC):
+    """Forecasts, dead letters and the source's positions: how they are made final together.
+
+    Promises:
+        1. When `commit` returns, every record written before it and the positions are kept by the servers.
+        2. Records are kept before the positions that cover them, or in one step with them.
+        3. Where `abort` answers True, nothing written since the last commit is ever seen by a reader of committed
+           records, and the positions stand where that commit put them.
+        4. A commit that raises has committed nothing or all of it; a transaction that failed for good, or was refused
+           to a stale member of the group, is never committed later.
+        5. After `close` no thread, socket or file is left; what was not committed may be lost.
+    """
+
+    @property
+    @abstractmethod
+    def forecasts(self) -> Outlet:
+        """Where forecasts are written."""
+
+    @property
+    @abstractmethod
+    def dead_letters(self) -> Outlet:
+        """Where records are written that cannot be readings."""
+
+    @abstractmethod
+    def open(self, num_partitions: int, timeout_s: float) -> None:
+        """Connect, after the source; create topics that are missing, with num_partitions."""
+
+    @abstractmethod
+    def commit(self, positions: Mapping[Partition, Position], timeout_s: float) -> None:
+        """Make everything written final, and these positions with it.
+
+        Raises:
+            LostPartitionsError: some of the partitions are no longer ours; the next poll says which.
+            StaleEpochError: another process writes in our place.
+            ServerUnavailableError: it could not be done within timeout_s.
+        """
+
+    @abstractmethod
+    def abort(self) -> bool:
+        """Take back what was written since the last commit; False where that cannot be done."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything; may be called twice."""
 
 
 class StateStore(ABC):

@@ -6,9 +6,16 @@ Options pass through to the client under either spelling, `security.protocol` (J
 `security_protocol` (kafka-python); a few that differ more are translated. I import no client.
 """
 
+import fcntl
 import os
+import re
+import socket
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import TextIO
 from urllib.parse import parse_qsl, urlsplit
 
 from connectors.errors import (
@@ -18,9 +25,15 @@ from connectors.errors import (
     MissingTopicError,
     PositionError,
     ServerUnavailableError,
+    StaleEpochError,
     nearest_names,
 )
 from connectors.records import Bounds, Headers, Partition, Position
+
+TRANSACTION_TIMEOUT_S = 30.0
+"""After so long the broker aborts a transaction whose producer is gone (it looks every 10 s)."""
+STABLE_TIMEOUT_S = 60.0
+"""Longest wait for committed positions that such a transaction keeps from being known."""
 
 OptionValue = str | int | float | bool
 
@@ -51,7 +64,8 @@ _OURS = {
     "auto.offset.reset": "set source.start",
     "enable.idempotence": "the sink is always idempotent",
     "acks": "the sink always waits for all in-sync replicas",
-    "transactional.id": "transactions are not part of this connector",
+    "transactional.id": "the engine finds one of its own (delivery: exactly_once)",
+    "transaction.timeout.ms": "the wait for stable positions rests on it",
     "partitioner": "both clients must send a key to the same partition",
     "enable.partition.eof": "the source needs it",
 }
@@ -259,3 +273,57 @@ def beyond_end(partition: Partition, position: Position, bounds: Bounds) -> Posi
 def plain_headers(rows: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> list[Headers | None]:
     """Headers of a batch with b"" for Kafka's null values, which a sink could not send on."""
     return [[(name, text or b"") for name, text in headers] if headers else None for headers in rows]
+
+
+def came_to_nothing(settings: KafkaSettings, cause: object) -> ServerUnavailableError:
+    """The error of a transaction that can only be aborted."""
+    return ServerUnavailableError(
+        f"{settings.address}: a transaction came to nothing ({cause}); start the engine again: it goes on from the "
+        "committed positions"
+    )
+
+
+def fenced(settings: KafkaSettings, cause: object) -> StaleEpochError:
+    """The error of a producer whose place another has taken, or whose transaction has taken too long."""
+    return StaleEpochError(
+        f"{settings.address}: our transaction was refused ({cause}): another process has taken our place, or it "
+        f"stayed open for more than {TRANSACTION_TIMEOUT_S:g} s; start the engine again: it goes on from the committed "
+        "positions"
+    )
+
+
+class TransactionalId:
+    """A producer's name that no other living process of this machine has, and that its successor finds again.
+
+    The successor of a killed process so ends its predecessor's open transaction at once. The name is the group's, the
+    machine's and the lowest number whose lock file nobody holds; the kernel frees a lock however its holder ends.
+    Containers with one host name differ by their mount namespace.
+    """
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._lock: TextIO | None = None
+
+    def take(self) -> str:
+        """The name, ours until `release`."""
+        mounts = Path("/proc/self/ns/mnt")
+        namespace = mounts.stat().st_ino if mounts.exists() else 0
+        folder = Path(tempfile.gettempdir()) / f"stream-engine-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        safe = re.sub(r"[^\w.-]", "_", self._group)
+        for number in count():
+            lock = (folder / f"{safe}-{number}.lock").open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            self._lock = lock
+            return f"{self._group}-{socket.gethostname()}-{namespace}-{number}"
+        raise AssertionError("numbers do not end")
+
+    def release(self) -> None:
+        """Let the next process have it."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()

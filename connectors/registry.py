@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from connectors.contracts import Sink, Source, StateStore
-from connectors.errors import AddressError, MissingExtraError, nearest_names
+from connectors.contracts import Delivery, Sink, Source, StateStore
+from connectors.errors import AddressError, ConnectorConfigError, MissingExtraError, nearest_names
 from connectors.kafka_settings import KafkaSettings, OptionValue
 
 SOURCES = ("embedded", "file", "kafka")
@@ -90,6 +90,51 @@ def open_sink(
     from connectors.embedded.sink import EmbeddedSink
 
     return EmbeddedSink(EmbeddedSettings.from_url(url))
+
+
+def open_transactions(
+    source: Source,
+    forecasts_url: str,
+    dead_letters_url: str,
+    *,
+    client: str = "auto",
+    options: Mapping[str, OptionValue | None] | None = None,
+    broker_timeout_s: float = BROKER_TIMEOUT_S,
+) -> Delivery:
+    """Exactly-once delivery to two topics of the source's own Kafka cluster, ready for its `open`.
+
+    Args:
+        source: made by `open_source` with the same client.
+        forecasts_url, dead_letters_url: kafka://host:port/topic.
+        client, options, broker_timeout_s: as for `open_sink`.
+    Raises:
+        ConnectorConfigError: what was asked is not one Kafka cluster.
+    """
+    if _scheme(forecasts_url, SINKS, "sink") != "kafka" or _scheme(dead_letters_url, SINKS, "sink") != "kafka":
+        raise ConnectorConfigError(
+            "delivery: exactly_once needs a source and a sink in one Kafka cluster, for it is one Kafka transaction; "
+            "write both as kafka://…, or set delivery to at_least_once"
+        )
+    forecasts = _kafka_settings(forecasts_url, options, broker_timeout_s)
+    dead_letters = _kafka_settings(dead_letters_url, options, broker_timeout_s)
+    if not set(forecasts.servers) & set(dead_letters.servers):
+        raise ConnectorConfigError(
+            f"delivery: exactly_once needs source and sink in one Kafka cluster, but {dead_letters.address} and "
+            f"{forecasts.address} name no broker in common; name the same ones, or set delivery to at_least_once"
+        )
+    if choose_kafka_client(client) == "librdkafka":
+        from connectors.librdkafka.source import LibrdkafkaSource
+        from connectors.librdkafka.transactions import LibrdkafkaTransactions
+
+        if isinstance(source, LibrdkafkaSource):
+            return LibrdkafkaTransactions(source, forecasts, dead_letters)
+    else:
+        from connectors.kafka.source import KafkaSource
+        from connectors.kafka.transactions import KafkaTransactions
+
+        if isinstance(source, KafkaSource):
+            return KafkaTransactions(source, forecasts, dead_letters)
+    raise TypeError(f"{type(source).__name__} was not made by open_source with the client {client!r}")
 
 
 def open_store(url: str, *, group: str, prefix: str = DEFAULT_PREFIX, is_made: bool = True) -> StateStore:

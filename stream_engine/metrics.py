@@ -35,6 +35,8 @@ class Metrics:
 
         self.turns = self._counter("turns", "Batches carried from source to sink")
         self.commits = self._counter("commits", "Commits of the emitted position")
+        self.commit_seconds = self._histogram("commit_seconds", "Time one commit took", WORK_SECONDS)
+        self.aborts = self._counter("aborts", "Times that uncommitted forecasts were taken back (exactly_once)")
         self.checkpoints = self._counter("checkpoints", "Partitions' checkpoints saved to the store")
         self.checkpoint_seconds = self._histogram("checkpoint_seconds", "Time one checkpoint took", WORK_SECONDS)
         self.restore_seconds = self._histogram("restore_seconds", "Time one partition took to restore", WORK_SECONDS)

@@ -1,70 +1,29 @@
-"""A Kafka topic as a Sink, by kafka-python. I know nothing of what the bytes mean.
-
-Records go out in order (idempotent, all in-sync replicas, lz4). A record that could not be delivered leaves the sink
-failed: every later write and flush says so, so that no position after it can be committed.
-"""
+"""A Kafka topic as a Sink, by kafka-python. I know nothing of what the bytes mean."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from kafka import KafkaProducer
-from kafka import errors as faults
 
 from connectors.contracts import Sink
-from connectors.errors import ConnectorError, RecordTooLargeError, ServerUnavailableError
-from connectors.kafka.admin import Admin
-from connectors.kafka.client import make, translated
-from connectors.kafka_settings import KafkaSettings, unreachable
+from connectors.kafka.producer import PythonProducer, ensure_topic
+from connectors.kafka_settings import KafkaSettings
 from connectors.records import SinkRecord
-
-DEFAULT_MAX_BYTES = 1_048_576
-ENVELOPE_BYTES = 512  # room for a record's and its batch's own fields
-
-_TOO_LARGE = (faults.MessageSizeTooLargeError, faults.RecordListTooLargeError)
 
 
 class KafkaSink(Sink):
-    """Owned by the engine's thread, from `open` to `close`."""
+    """Owned by the engine's thread, from `open` to `close`; it has a producer of its own."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._producer: KafkaProducer | None = None
-        self._max_bytes = DEFAULT_MAX_BYTES
-        self._under_way: list[Any] = []
-        self._failure: ConnectorError | None = None
+        self._producer = PythonProducer(settings)
 
     def open(self, num_partitions: int, timeout_s: float) -> None:
         """Connect; create the topic with num_partitions where it is missing."""
-        settings = self._settings
-        with Admin(settings, timeout_s) as admin:
-            if settings.topic not in admin.topics():
-                admin.create(settings.topic, num_partitions)
-            topic_limit = admin.max_message_bytes(settings.topic)
-        wanted = settings.python_options().get("max_request_size")
-        self._max_bytes = int(wanted or topic_limit or DEFAULT_MAX_BYTES)
-        timeout_ms = int(settings.broker_timeout_s * 1000)
-        linger_ms = 5
-        self._producer = make(
-            KafkaProducer,
-            settings,
-            timeout_s,
-            acks="all",
-            enable_idempotence=True,
-            compression_type="lz4",
-            linger_ms=linger_ms,
-            batch_size=min(128 << 10, self._max_bytes),
-            max_request_size=self._max_bytes,
-            request_timeout_ms=max(1000, min(30_000, timeout_ms - linger_ms)),
-            delivery_timeout_ms=max(1000 + linger_ms, timeout_ms),
-            max_block_ms=timeout_ms,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
+        self._producer = PythonProducer(self._settings)
+        self._producer.open(ensure_topic(self._settings, num_partitions, timeout_s), timeout_s)
 
     @property
     def max_record_bytes(self) -> int:
         """Largest key + value + headers: the topic's max.message.bytes, less the envelope."""
-        return self._max_bytes - ENVELOPE_BYTES
+        return self._producer.max_record_bytes
 
     def write(self, records: Sequence[SinkRecord]) -> None:
         """Hand records over, in order.
@@ -73,80 +32,12 @@ class KafkaSink(Sink):
             RecordTooLargeError: one is larger than max_record_bytes; those before it are on their way.
             ServerUnavailableError: the buffer stayed full for broker_timeout_s, or an earlier record was lost.
         """
-        self._forget_delivered()
-        self._raise_failure()
-        producer = self._open_producer()
-        topic, send, note = self._settings.topic, producer.send, self._under_way.append
-        for key, value, headers, timestamp_ns in records:
-            try:
-                note(
-                    send(
-                        topic,
-                        # kafka-python refuses a record that has neither; Kafka does not
-                        b"" if value is None and key is None else value,
-                        key,
-                        list(headers),
-                        None,
-                        None if timestamp_ns is None else timestamp_ns // 1_000_000,
-                    )
-                )
-            except _TOO_LARGE as error:
-                raise self._too_large(key, value, headers) from error
-            except faults.KafkaError as error:
-                raise translated(error, self._settings, self._settings.broker_timeout_s) from error
+        self._producer.write(self._settings.topic, records)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until every record is acknowledged."""
-        producer = self._open_producer()
-        try:
-            producer.flush(timeout_s)
-        except faults.KafkaTimeoutError as error:
-            self._forget_delivered()
-            self._raise_failure()
-            raise unreachable(
-                self._settings, timeout_s, f"{len(self._under_way)} records are not acknowledged"
-            ) from error
-        self._forget_delivered()
-        self._raise_failure()
+        self._producer.flush(timeout_s)
 
     def close(self) -> None:
         """Free everything; what was not flushed may be lost."""
-        producer, self._producer = self._producer, None
-        self._under_way = []
-        if producer is None:
-            return
-        try:
-            producer.close(timeout=0.5)
-        except faults.KafkaTimeoutError:
-            # It gives up where something is still under way, and leaves its thread running.
-            producer._sender.force_close()
-            producer._sender.join(5)
-            producer.close(timeout=0.5)
-
-    def _forget_delivered(self) -> None:
-        """Keep only records still under way; note the first that failed."""
-        still = [future for future in self._under_way if not future.is_done or future.exception is not None]
-        failed = [future for future in still if future.exception is not None]
-        self._under_way = [future for future in still if future.exception is None] if failed else still
-        if failed and self._failure is None:
-            cause = failed[0].exception
-            self._failure = ServerUnavailableError(
-                f"{len(failed)} records could not be delivered to {self._settings.address} "
-                f"({type(cause).__name__}); start the engine again: it goes on from the committed positions"
-            )
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _too_large(self, key: bytes | None, value: bytes | None, headers: Sequence[Any]) -> RecordTooLargeError:
-        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
-        return RecordTooLargeError(
-            f"a record of {size} bytes is larger than {self._settings.address} takes ({self.max_record_bytes}); "
-            "raise the topic's max.message.bytes"
-        )
-
-    def _open_producer(self) -> KafkaProducer:
-        if self._producer is None:
-            raise RuntimeError(f"{self._settings.address} is not open; call open() first")
-        return self._producer
+        self._producer.close()

@@ -14,6 +14,7 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as faults
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import ConsumerGroupMetadata
 
 from connectors.contracts import RevokeCallback, Source
 from connectors.kafka.admin import Admin
@@ -21,6 +22,7 @@ from connectors.kafka.client import make, translated
 from connectors.kafka.membership import Membership, as_offsets
 from connectors.kafka.turnstile import Revocation
 from connectors.kafka_settings import (
+    STABLE_TIMEOUT_S,
     KafkaSettings,
     beyond_end,
     fell_silent,
@@ -44,7 +46,7 @@ class KafkaSource(Source):
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._group = require_group(settings)
+        self.group = require_group(settings)
         self._consumer: KafkaConsumer | None = None
         self._membership: Membership | None = None
         self._num_partitions = 0
@@ -64,7 +66,7 @@ class KafkaSource(Source):
             KafkaConsumer,
             settings,
             timeout_s,
-            group_id=self._group,
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
@@ -161,14 +163,14 @@ class KafkaSource(Source):
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Position | None]:
         """The group's stable committed offsets."""
         consumer, _ = self._open_parts()
-        deadline = Deadline.after(ASK_TIMEOUT_S)
+        deadline = Deadline.after(STABLE_TIMEOUT_S)
         try:
             return {
                 partition: consumer.committed(TopicPartition(*partition), timeout_ms=1000 * deadline.remaining_s)
                 for partition in partitions
             }
         except faults.KafkaError as error:
-            raise translated(error, self._settings, ASK_TIMEOUT_S) from error
+            raise translated(error, self._settings, STABLE_TIMEOUT_S) from error
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
         """Commit positions; while the group rebalances, take part in that until the commit can be done."""
@@ -178,9 +180,7 @@ class KafkaSource(Source):
         wanted = dict(positions)
         deadline = Deadline.after(ASK_TIMEOUT_S)
         while wanted:
-            foreign = [partition for partition in wanted if not membership.holds(partition)]
-            if foreign:
-                raise not_ours(foreign, "they are not assigned to this member")
+            self._check_ours(wanted)
             try:
                 consumer.commit(as_offsets(wanted), timeout_ms=max(1.0, 1000 * deadline.remaining_s))
                 return
@@ -189,6 +189,27 @@ class KafkaSource(Source):
                 if deadline.is_over or membership.is_revoking:
                     raise unreachable(self._settings, ASK_TIMEOUT_S, "the group is still rebalancing") from error
             self._take_part(wanted)
+
+    def _check_ours(self, partitions: Iterable[Partition]) -> None:
+        _, membership = self._open_parts()
+        foreign = [partition for partition in partitions if not membership.holds(partition)]
+        if foreign:
+            raise not_ours(foreign, "they are not assigned to this member")
+
+    def membership(self, partitions: Iterable[Partition]) -> ConsumerGroupMetadata:
+        """Proof, for a transaction that commits positions of these partitions, that we are in the group now.
+
+        Raises:
+            LostPartitionsError: we are not, or not with these partitions. (A broker lets a proof without a generation
+                pass, for clients that know no groups.)
+        """
+        partitions = list(partitions)
+        self._check_ours(partitions)
+        consumer, _ = self._open_parts()
+        proof = consumer.group_metadata()
+        if proof.generation_id < 0:
+            raise not_ours(partitions, "this member was put out of the group")
+        return proof
 
     def _check_is_rebalance(self, error: faults.KafkaError, wanted: Mapping[Partition, Position]) -> None:
         """Let a commit's failure pass only if it can be done after the rebalance that is going on."""

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from sys import byteorder
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connectors.contracts import RevokeCallback, Source
 from connectors.kafka_settings import (
+    STABLE_TIMEOUT_S,
     KafkaSettings,
     beyond_end,
     fell_silent,
@@ -32,11 +34,12 @@ from connectors.retry import Backoff, Deadline, Silence
 ASK_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 1.0
 FETCH_BYTES = 128 << 10  # of each partition at a time: none runs far ahead, and one poll brings records of all
+METADATA_MAGIC = b"CGMDv2:"  # before the generation (int32) in librdkafka's own form of a membership
 MOST_AT_ONCE = 1_000_000  # librdkafka's own limit for one call
 
 T = TypeVar("T")
 
-_STALE = frozenset(
+STALE = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
         KafkaError.UNKNOWN_MEMBER_ID,
@@ -72,7 +75,7 @@ class LibrdkafkaSource(Source):
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._group = require_group(settings)
+        self.group = require_group(settings)
         self._consumer: Consumer | None = None
         self._faults = Faults()
         self._on_revoke: RevokeCallback = _ignore
@@ -102,7 +105,7 @@ class LibrdkafkaSource(Source):
 
     def _consumer_options(self) -> dict[str, Any]:
         options: dict[str, Any] = {
-            "group__id": self._group,
+            "group__id": self.group,
             "enable__auto__commit": False,
             "enable__auto__offset__store": False,
             "auto__offset__reset": "error",
@@ -220,7 +223,9 @@ class LibrdkafkaSource(Source):
         asked = [TopicPartition(*partition) for partition in partitions]
         if not asked:
             return {}
-        found = self._insist(lambda: _checked(consumer.committed(asked, timeout=ASK_TIMEOUT_S)), "committed")
+        found = self._insist(
+            lambda: _checked(consumer.committed(asked, timeout=ASK_TIMEOUT_S)), "committed", STABLE_TIMEOUT_S
+        )
         return {Partition(item.topic, item.partition): item.offset if item.offset >= 0 else None for item in found}
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
@@ -228,16 +233,32 @@ class LibrdkafkaSource(Source):
         if not positions:
             return
         consumer = self._open_consumer()
-        foreign = [
-            partition for partition in positions if partition not in self._positions | dict.fromkeys(self._waiting)
-        ]
-        if foreign:
-            raise not_ours(foreign, "they are not assigned to this member")
+        self._check_ours(positions)
         offsets = [TopicPartition(*partition, position) for partition, position in positions.items()]
         try:
             self._insist(lambda: _checked(consumer.commit(offsets=offsets, asynchronous=False)), "commit")
         except KafkaException as error:
             raise not_ours(list(positions), error.args[0].name()) from error
+
+    def _check_ours(self, partitions: Iterable[Partition]) -> None:
+        foreign = [item for item in partitions if item not in self._positions and item not in self._waiting]
+        if foreign:
+            raise not_ours(foreign, "they are not assigned to this member")
+
+    def membership(self, partitions: Iterable[Partition]) -> bytes:
+        """Proof, for a transaction that commits positions of these partitions, that we are in the group now.
+
+        Raises:
+            LostPartitionsError: we are not, or not with these partitions. (A broker lets a proof without a generation
+                pass, for clients that know no groups.)
+        """
+        partitions = list(partitions)
+        self._check_ours(partitions)
+        proof: bytes = self._open_consumer().consumer_group_metadata()
+        start = len(METADATA_MAGIC)
+        if not proof.startswith(METADATA_MAGIC) or int.from_bytes(proof[start : start + 4], byteorder, signed=True) < 0:
+            raise not_ours(partitions, "this member was put out of the group")
+        return proof
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         """What each partition's log holds now."""
@@ -307,9 +328,9 @@ class LibrdkafkaSource(Source):
 
     # -- what can go wrong --------------------------------------------------------------
 
-    def _insist(self, action: Callable[[], T], what: str) -> T:
+    def _insist(self, action: Callable[[], T], what: str, timeout_s: float = ASK_TIMEOUT_S) -> T:
         """Repeat an action while the cluster asks for patience; a stale member's fault passes as it is."""
-        deadline = Deadline.after(ASK_TIMEOUT_S)
+        deadline = Deadline.after(timeout_s)
         backoff = Backoff(first_s=0.005, most_s=0.2)
         attempt = 0
         while True:
@@ -317,13 +338,13 @@ class LibrdkafkaSource(Source):
                 return action()
             except KafkaException as error:
                 code = error.args[0].code()
-                if code in _STALE:
+                if code in STALE:
                     raise
                 if code not in _WAITING:
                     raise translated(error, self._settings, ASK_TIMEOUT_S, self._faults) from error
                 if deadline.is_over:
                     cause = f"{what}: {error.args[0].name()}"
-                    raise unreachable(self._settings, ASK_TIMEOUT_S, cause) from error
+                    raise unreachable(self._settings, timeout_s, cause) from error
             time.sleep(backoff.wait_s(attempt))
             attempt += 1
 

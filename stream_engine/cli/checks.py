@@ -106,6 +106,7 @@ def check_of_source(config: Config) -> Iterator[Finding]:
 def check_of_sinks(config: Config) -> Iterator[Finding]:
     """Where forecasts and dead letters go can be reached; missing topics are made by `run`."""
     doors = Doors(config)
+    doors.delivery(doors.source())  # makes sure that what delivers as asked can be made
     if urlsplit(config.sink.url.get_secret_value()).scheme != "kafka":
         yield Finding("sink", OK, f"{config.sink.url} is made when the engine runs")
         return

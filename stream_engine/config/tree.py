@@ -265,7 +265,8 @@ class Config(Section):
     calendar: CalendarConfig = Field(default_factory=CalendarConfig)
     emit: EmitConfig = Field(default_factory=EmitConfig)
     delivery: Literal["at_least_once", "exactly_once"] = Field(
-        default="at_least_once", description="`at_least_once`; `exactly_once` is not supported yet"
+        default="at_least_once",
+        description="`at_least_once`, or `exactly_once`: forecasts and positions in one Kafka transaction",
     )
     commit_interval: Positive = Field(
         default=Duration.parse("500ms"), description="how often forecasts are flushed and the position is committed"
@@ -318,7 +319,6 @@ class Config(Section):
 def _not_supported(config: Config) -> str | None:
     """The sentence for the first value that the engine cannot honour yet, or None."""
     refused = {
-        "delivery: exactly_once is not supported yet; use at_least_once": config.delivery == "exactly_once",
         "emit.at: tick is not supported yet; use reading": config.emit.at == "tick",
         "emit.on_silence: true is not supported yet; use false": config.emit.on_silence,
         "late: merge is not supported yet; use drop or dead_letter": config.late == "merge",

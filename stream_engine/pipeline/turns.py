@@ -12,7 +12,7 @@ from itertools import chain
 
 import numpy as np
 
-from connectors.contracts import Sink, Source, StateStore
+from connectors.contracts import Delivery, Source, StateStore
 from connectors.errors import ConnectorError, LostPartitionsError, ServerUnavailableError
 from connectors.records import Partition, Polled, Position, RecordBatch
 from connectors.retry import Backoff
@@ -50,7 +50,7 @@ class Rhythm:
         commit_s: from commit to commit of the emitted positions.
         checkpoint_s: from checkpoint to checkpoint of the state.
         store_away_s: longest wait between two attempts to save while the store is away.
-        flush_s: longest wait for the sinks to acknowledge.
+        flush_s: longest wait for a commit.
         stop_s: the same at a clean stop.
         start: where a group without a committed position begins, `earliest` or `latest`.
     """
@@ -71,8 +71,7 @@ class Parts:
     """Everything a pipeline is made of; opened and closed by its owner."""
 
     source: Source
-    sink: Sink
-    dead_letters: Sink
+    delivery: Delivery
     store: StateStore
     decoder: Decoder
     encoder: Encoder
@@ -101,11 +100,14 @@ class Pipeline:
     def __init__(self, parts: Parts, rhythm: Rhythm) -> None:
         self._parts = parts
         self._rhythm = rhythm
+        now = parts.clock.monotonic_s()
         self._held: dict[Partition, _Held] = {}
         self._flush_s = rhythm.flush_s
+        self._waiting: set[Partition] = set()
+        self._begin_due_s = now
         self._is_between_turns = True
+        self._is_writing = False
         self._max_records = min(FIRST_RECORDS, rhythm.max_records)
-        now = parts.clock.monotonic_s()
         self._commit_due_s = now + rhythm.commit_s
         self._checkpoint_due_s = now + rhythm.checkpoint_s
         self._store_away_since_s: float | None = None
@@ -130,22 +132,26 @@ class Pipeline:
         parts = self._parts
         polled = parts.source.poll(self._max_records, self._rhythm.poll_s)
         started_s = parts.clock.monotonic_s()
-        self._note_assignment(polled)
+        begun = self._note_assignment(polled)
         self._checkpoint_when_due()
-        records = [batch for batch in polled.batches if batch.partition in self._held]
+        records = [one for one in polled.batches if one.partition in self._held and one.partition not in begun]
         decoded = [parts.decoder.decode(batch) for batch in records]
         readings = [batch for batch, _ in decoded]
         self._is_between_turns = False
         routed = parts.router.route(readings, {p: held.progress for p, held in self._held.items()})
         forecasts = [self._step(step, readings) for step in routed.steps]
         self._commit_when_due()
+        if any(batch.partition not in self._held for batch in records):
+            self._is_between_turns = True  # all was taken back: no state is left that could be ahead of its position
+            return polled
+        self._is_writing = True
         for forecast in forecasts:
             for piece in forecast.pieces(WRITTEN_AT_ONCE):
-                parts.sink.write(parts.encoder.encode(piece))
+                parts.delivery.forecasts.write(parts.encoder.encode(piece))
         for batch, (_, rejects), late in zip(records, decoded, routed.rejects, strict=True):
             self._bury(batch, [*rejects, *late])
             self._held[batch.partition].position = batch.next_position
-        self._is_between_turns = True
+        self._is_writing, self._is_between_turns = False, True
         self._count(records, readings, routed, forecasts)
         self._find_pace(len(polled), parts.clock.monotonic_s() - started_s)
         return polled
@@ -158,32 +164,50 @@ class Pipeline:
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Commit and save partitions that are about to be taken from us, then forget them."""
-        mine = [partition for partition in partitions if partition in self._held]
+        gone = frozenset(partitions)
+        mine = [partition for partition in gone if partition in self._held]
         try:
-            self.commit(mine)
+            if self._is_writing and self._take_back("a turn was broken off while it wrote"):
+                return
+            self.commit()
             self._save(mine)
         except ConnectorError as error:
             logger.warning("could not save everything before partitions were revoked: %s", error)
+            self._take_back(error)
         finally:
-            self._drop(mine)
+            self._drop(gone & self._held.keys())
+            self._waiting -= gone
 
-    def commit(self, partitions: Iterable[Partition] | None = None) -> None:
-        """Flush the sinks, then commit the positions: everything before them is emitted.
+    def commit(self) -> None:
+        """Commit the positions of all partitions held, and with them what was written: everything before is emitted.
 
         Raises:
-            ServerUnavailableError: a server did not acknowledge in time; nothing was committed.
+            LostPartitionsError: some partitions are no longer ours.
+            ServerUnavailableError: a server did not acknowledge in time.
         """
-        parts = self._parts
-        held = self._held if partitions is None else {p: self._held[p] for p in partitions}
-        positions = {p: state.position for p, state in held.items() if state.position > state.emitted}
+        positions = {p: state.position for p, state in self._held.items() if state.position > state.emitted}
         if not positions:
             return
-        parts.sink.flush(self._flush_s)
-        parts.dead_letters.flush(self._flush_s)
-        parts.source.commit(positions)
+        with self._parts.metrics.commit_seconds.time():
+            self._parts.delivery.commit(positions, self._flush_s)
         for partition, position in positions.items():
             self._held[partition].emitted = position
-        parts.metrics.commits.inc()
+        self._parts.metrics.commits.inc()
+
+    def _take_back(self, why: object) -> bool:
+        """Undo what is not committed, if this delivery can: its readings are folded and forecast anew.
+
+        Memory is ahead of what is emitted now, so all of it is dropped; what is still ours after the next poll is
+        restored from the store, as if it were newly assigned.
+        """
+        if not self._parts.delivery.abort():
+            return False
+        logger.warning("forecasts not committed yet are taken back and made again: %s", why)
+        self._parts.metrics.aborts.inc()
+        self._is_writing = False
+        self._waiting |= self._held.keys()
+        self._drop(list(self._held))
+        return True
 
     def checkpoint(self) -> bool:
         """Commit, then save what has changed of every partition held; False if the store is away."""
@@ -259,17 +283,45 @@ class Pipeline:
             commit()
         except LostPartitionsError as error:
             logger.warning("not committed: %s", error)
+            self._take_back(error)
 
-    def _note_assignment(self, polled: Polled) -> None:
-        self._drop([partition for partition in polled.lost if partition in self._held])
+    def _note_assignment(self, polled: Polled) -> set[Partition]:
+        """Forget what was lost, begin what is ours now; the partitions begun, which are read from elsewhere now."""
+        lost = polled.lost & self._held.keys()
+        if any(self._held[partition].position > self._held[partition].emitted for partition in lost):
+            self._take_back(f"{', '.join(map(str, sorted(lost)))} went to another member")
+        self._drop(polled.lost & self._held.keys())
+        self._waiting -= polled.lost
+        committed = self._still_ours()
         if polled.assigned:
-            partitions = sorted(polled.assigned)
-            committed = self._parts.source.committed(partitions)
-            for partition in partitions:
+            committed |= self._parts.source.committed(sorted(polled.assigned))
+        for partition in sorted(committed):
+            try:
                 self._begin(partition, committed[partition])
+            except ServerUnavailableError as error:
+                logger.warning("%s waits, the others go on: %s", partition, error)
+                self._waiting.add(partition)
+                self._begin_due_s = self._parts.clock.monotonic_s() + SOONEST_AGAIN_S
         if polled.assigned or polled.lost:
             self._parts.metrics.rebalances.inc()
             self._parts.metrics.partitions.set(len(self._held))
+        return set(committed)
+
+    def _still_ours(self) -> dict[Partition, Position | None]:
+        """Partitions that may begin now, after their memory was dropped or the store was away; with their positions.
+
+        Committing a position once more tells whether we may: one who is no longer the owner must not take the epoch.
+        """
+        if not self._waiting or self._parts.clock.monotonic_s() < self._begin_due_s:
+            return {}
+        committed = self._parts.source.committed(sorted(self._waiting))
+        try:
+            self._parts.source.commit({p: position for p, position in committed.items() if position is not None})
+        except LostPartitionsError as error:
+            logger.warning("not restored yet: %s", error)
+            return {}
+        self._waiting.clear()
+        return committed
 
     def _begin(self, partition: Partition, committed: Position | None) -> None:
         """Take a partition: its epoch, its state, then the place where its reading goes on."""
@@ -339,7 +391,8 @@ class Pipeline:
         emitted = self._held[records.partition].emitted
         fresh = [reject for reject in rejects if records.offsets[reject.row] >= emitted]
         if fresh:
-            parts.dead_letters.write(encode_dead_letters(records, fresh, parts.dead_letters.max_record_bytes))
+            outlet = parts.delivery.dead_letters
+            outlet.write(encode_dead_letters(records, fresh, outlet.max_record_bytes))
             parts.metrics.dead_letters.inc(len(fresh))
             for reject in fresh:
                 parts.metrics.rejects.labels(reject.reason).inc()

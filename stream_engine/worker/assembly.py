@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
-from connectors.contracts import Sink, Source, StateStore
-from connectors.registry import open_sink, open_source, open_store
+from connectors.contracts import Delivery, Sink, Source, StateStore
+from connectors.registry import open_sink, open_source, open_store, open_transactions
 from connectors.schema_registry.client import SchemaRegistry
 from connectors.schema_registry.settings import RegistrySettings
 from recurrent_core.models.interface import StreamingModel
@@ -18,7 +18,7 @@ from stream_engine.clock import Clock, SystemClock
 from stream_engine.codec import Decoder, Encoder, decoder_for, encoder_for
 from stream_engine.config import Config, ReadingConfig
 from stream_engine.metrics import Metrics
-from stream_engine.pipeline import Parts, Rhythm
+from stream_engine.pipeline import AtLeastOnce, Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
 from stream_engine.stepper import Stepper, choose_device, choose_threads
@@ -57,9 +57,23 @@ class Doors:
             broker_timeout_s=self.config.broker_timeout.s,
         )
 
-    def dead_letters(self) -> Sink:
-        """Where records go that cannot be readings: `<source topic>.dlq`, beside the source."""
-        return self.sink(dead_letter_url(self.config.source.url.get_secret_value()))
+    def delivery(self, source: Source) -> Delivery:
+        """Where forecasts go, and records that cannot be readings: to `<source topic>.dlq`, beside the source.
+
+        Raises:
+            ConnectorConfigError: exactly_once is asked of what is not one Kafka cluster.
+        """
+        dead_letters = dead_letter_url(self.config.source.url.get_secret_value())
+        if self.config.delivery == "at_least_once":
+            return AtLeastOnce(source, self.sink(), self.sink(dead_letters))
+        return open_transactions(
+            source,
+            self.config.sink.url.get_secret_value(),
+            dead_letters,
+            client=self.config.kafka.client,
+            options=self.config.kafka.client_options(),
+            broker_timeout_s=self.config.broker_timeout.s,
+        )
 
     def store(self, is_made: bool = True) -> StateStore:
         """The state store; is_made: whether a file that is missing is made."""
@@ -130,11 +144,10 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
     threads = choose_threads(config.model.threads)
     stepper = Stepper(model or load_model(config.model.name), device, config.horizon, threads)
     ledger, slots = Ledger(), Slots(config.model.slots)
-    store = doors.store()
+    source, store = doors.source(), doors.store()
     parts = Parts(
-        source=doors.source(),
-        sink=doors.sink(),
-        dead_letters=doors.dead_letters(),
+        source=source,
+        delivery=doors.delivery(source),
         store=store,
         decoder=doors.decoder(),
         encoder=doors.encoder(stepper.model_label),

@@ -70,7 +70,7 @@ class Worker:
         """
         parts = self._parts
         with ExitStack() as closing:
-            for part in (parts.store, parts.dead_letters, parts.sink, parts.source):
+            for part in (parts.store, parts.delivery, parts.source):
                 closing.callback(part.close)
             if not self._has_opened():
                 return
@@ -104,8 +104,7 @@ class Worker:
         for warning in parts.store.warnings():
             logger.warning("%s", warning)
         parts.source.open(self.pipeline.revoke, self._open_s)
-        parts.sink.open(parts.source.num_partitions, self._open_s)
-        parts.dead_letters.open(parts.source.num_partitions, self._open_s)
+        parts.delivery.open(parts.source.num_partitions, self._open_s)
         parts.decoder.open(self._open_s)
         parts.encoder.open(self._open_s)
 

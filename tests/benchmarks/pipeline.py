@@ -9,7 +9,7 @@ Both are timed from their first record to the last acknowledgement. Ratio = engi
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 import msgspec
@@ -57,7 +57,9 @@ def readings(num: int, num_sensors: int) -> list[NewRecord]:
     ]
 
 
-def engine_rate(servers: str, store: str, client: str, num: int, name: str) -> float:
+def engine_rate(
+    servers: str, store: str, client: str, num: int, name: str, more: Mapping[str, object] | None = None
+) -> float:
     """Readings a second of the whole engine, from the first turn with records to the last commit and checkpoint.
 
     Like the bare loop's, its clock stops before the clients are closed.
@@ -71,6 +73,7 @@ def engine_rate(servers: str, store: str, client: str, num: int, name: str) -> f
                 "store": {"url": store, "prefix": name},
                 "kafka.client": client,
                 "checkpoint_interval": "5s",
+                **(more or {}),
             },
             {},
         )

@@ -161,6 +161,33 @@ def test_doctor_finds_nothing_to_do_on_a_sound_site_and_says_what_is_wrong(site:
     assert "failure store" in sick.stdout
 
 
+def test_exactly_once_over_what_is_not_one_cluster_is_refused_with_the_way_out(site: Site, tmp_path: Path) -> None:
+    asked = ["-c", str(site.config), "--set", "delivery=exactly_once", "--set", f"sink=file://{tmp_path}/out.jsonl"]
+    ended = command("run", *asked)
+    assert ended.returncode == 2
+    assert "set delivery to at_least_once" in ended.stderr
+    found = json.loads(command("doctor", *asked, "--json").stdout)["findings"]
+    (sink,) = [finding for finding in found if finding["check"] == "sink"]
+    assert sink["level"] == "failure"
+    assert "set delivery to at_least_once" in sink["text"]
+
+
+@pytest.mark.parametrize("client", ["librdkafka", "python"])
+def test_exactly_once_sends_nothing_twice_over_a_kill(site: Site, client: str) -> None:
+    asked = ("--set", f"kafka.client={client}", "--set", "delivery=exactly_once", "--set", "commit_interval=300ms")
+    produce(site.kafka, site.topic, [message("a", tick, float(tick)) for tick in range(500)])
+    with site.engine(*asked) as process:
+        poll_for(lambda: site.committed() >= 500, 60, 0.2, what=site.log.name)
+        produce(site.kafka, site.topic, [message("a", tick, float(tick)) for tick in range(500, 9_000)])
+        poll_for(lambda: len(consume_all(site.kafka, f"{site.topic}-forecasts", "read_uncommitted")) > 600, 60, 0.05)
+        process.kill()
+    assert site.run_until(9_000, *asked) == 0, site.log.read_text()
+    origins = [
+        orjson.loads(record.value or b"")["origin"] for record in consume_all(site.kafka, f"{site.topic}-forecasts")
+    ]
+    assert origins == [1_700_000_000_000 + tick * 300_000 for tick in range(9_000)]
+
+
 def test_a_missing_topic_is_named_and_not_created(site: Site) -> None:
     source = f"source=kafka://{site.kafka}/{site.topic}x?group=g"
     ended = command("run", "-c", str(site.config), "--set", source)

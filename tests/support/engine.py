@@ -13,11 +13,11 @@ from stream_engine.clock import ManualClock
 from stream_engine.codec import decoder_for, encoder_for
 from stream_engine.config import ReadingConfig
 from stream_engine.metrics import Metrics
-from stream_engine.pipeline import Parts, Pipeline, Rhythm
+from stream_engine.pipeline import AtLeastOnce, Parts, Pipeline, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
 from stream_engine.stepper import Stepper
-from tests.support.scripted import DictStore, ListSink, Log, ScriptedSource
+from tests.support.scripted import DictStore, ListSink, ListTransactions, Log, ScriptedSource
 
 
 class CountingModel(StreamingModel):
@@ -76,6 +76,7 @@ class Engine:
     shelf_rows: int = 64
     max_per_poll: int = 1_000_000
     wait_s: float = 30.0
+    is_exactly_once: bool = False
 
     def __post_init__(self) -> None:
         self.clock = ManualClock()
@@ -86,10 +87,11 @@ class Engine:
         )
         self.source = ScriptedSource(self.log, self.max_per_poll)
         self.metrics = Metrics()
+        made = ListTransactions if self.is_exactly_once else AtLeastOnce
+        self.delivery = made(self.source, self.forecasts, self.dead)
         parts = Parts(
             source=self.source,
-            sink=self.forecasts,
-            dead_letters=self.dead,
+            delivery=self.delivery,
             store=self.store,
             decoder=decoder_for(ReadingConfig(), None),
             encoder=encoder_for("json", self.stepper.model_label),
@@ -103,8 +105,7 @@ class Engine:
         )
         self.pipeline = Pipeline(parts, self.rhythm)
         self.source.open(self.pipeline.revoke, 1.0)
-        self.forecasts.open(1, 1.0)
-        self.dead.open(1, 1.0)
+        self.delivery.open(1, 1.0)
 
     def turns(self, count: int, seconds_each: float = 0.0) -> None:
         """Run some turns, moving the clock after each."""
@@ -116,8 +117,8 @@ class Engine:
         """The engine after a crash: memory and what was not flushed are gone."""
         kept = {"log": self.log, "forecasts": self.forecasts, "dead": self.dead, "store": self.store}
         more = {"rhythm": self.rhythm, "policy": self.policy, "model": self.model, "capacity": self.capacity}
-        limits = {"shelf_rows": self.shelf_rows, "max_per_poll": self.max_per_poll, "wait_s": self.wait_s}
-        return Engine(**{**kept, **more, **limits, **changes})
+        more |= {"shelf_rows": self.shelf_rows, "max_per_poll": self.max_per_poll, "wait_s": self.wait_s}
+        return Engine(**{**kept, **more, "is_exactly_once": self.is_exactly_once, **changes})
 
     def states(self) -> dict[tuple[Partition, str], tuple[int, int, list[float]]]:
         """Count, digest and state row of every series held."""

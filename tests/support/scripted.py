@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from connectors.contracts import RevokeCallback, Sink, Source, StateStore
-from connectors.errors import ServerUnavailableError, StaleEpochError
+from connectors.contracts import Delivery, RevokeCallback, Sink, Source, StateStore
+from connectors.errors import LostPartitionsError, ServerUnavailableError, StaleEpochError
 from connectors.records import (
     Bounds,
     Epoch,
@@ -44,6 +44,7 @@ class ScriptedSource(Source):
         self._log = log
         self._max_per_poll = max_per_poll
         self._assigned: set[Partition] = set()
+        self._mine: set[Partition] = set()
         self._lost: set[Partition] = set()
         self._positions: dict[Partition, Position] = {}
         self._on_revoke: RevokeCallback = lambda partitions: None
@@ -56,17 +57,23 @@ class ScriptedSource(Source):
     def num_partitions(self) -> int:
         return len(self._log.partitions)
 
+    def holds(self, partition: Partition) -> bool:
+        """Whether the partition is ours."""
+        return partition in self._mine
+
     def revoke(self, *partitions: Partition) -> None:
         """What the group's coordinator does when another member joins."""
         self._on_revoke(frozenset(partitions))
         for partition in partitions:
-            del self._positions[partition]
+            self._mine.remove(partition)
+            self._positions.pop(partition, None)
 
     def lose(self, *partitions: Partition) -> None:
         """What happens after a session timeout."""
         self._lost |= set(partitions)
         for partition in partitions:
-            del self._positions[partition]
+            self._mine.remove(partition)
+            self._positions.pop(partition, None)
 
     def assign(self, *partitions: Partition) -> None:
         self._assigned |= set(partitions)
@@ -77,6 +84,7 @@ class ScriptedSource(Source):
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
         assigned, self._assigned = frozenset(self._assigned), set()
+        self._mine |= assigned
         lost, self._lost = frozenset(self._lost), set()
         batches = []
         for partition, position in self._positions.items():
@@ -98,16 +106,17 @@ class ScriptedSource(Source):
         return Polled(tuple(batches), assigned, lost)
 
     def seek(self, partition: Partition, position: Position) -> None:
-        self._positions[partition] = position
+        if partition in self._mine:
+            self._positions[partition] = position
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Position | None]:
         return {partition: self._log.commits.get(partition) for partition in partitions}
 
     def commit(self, positions: Mapping[Partition, Position]) -> None:
-        for partition, position in positions.items():
-            if partition not in self._positions:
-                raise StaleEpochError(f"{partition} is no longer ours")
-            self._log.commits[partition] = position
+        for partition in positions:
+            if partition not in self._mine:
+                raise LostPartitionsError(f"{partition} is no longer ours")
+        self._log.commits.update(positions)
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         return {p: Bounds(self._log.earliest, len(self._log.partitions[p])) for p in partitions}
@@ -143,8 +152,54 @@ class ListSink(Sink):
         self.kept.extend(self._waiting)
         self._waiting.clear()
 
+    def forget(self) -> None:
+        """Drop what was written and not flushed."""
+        self._waiting.clear()
+
     def close(self) -> None:
         self._waiting.clear()
+
+
+class ListTransactions(Delivery):
+    """Keeps what is written and the positions in one step, or neither; may be told to refuse."""
+
+    def __init__(self, source: ScriptedSource, forecasts: ListSink, dead_letters: ListSink) -> None:
+        self._source = source
+        self._forecasts = forecasts
+        self._dead_letters = dead_letters
+        self.num_aborts = 0
+        self.is_stale = False
+
+    @property
+    def forecasts(self) -> ListSink:
+        return self._forecasts
+
+    @property
+    def dead_letters(self) -> ListSink:
+        return self._dead_letters
+
+    def open(self, num_partitions: int, timeout_s: float) -> None:
+        self._forecasts.open(num_partitions, timeout_s)
+        self._dead_letters.open(num_partitions, timeout_s)
+
+    def commit(self, positions: Mapping[Partition, Position], timeout_s: float) -> None:
+        if self.is_stale:
+            raise LostPartitionsError("this member was put out of the group")
+        if self._forecasts.is_failing:
+            raise ServerUnavailableError("the transaction came to nothing")
+        self._source.commit(positions)
+        self._forecasts.flush(timeout_s)
+        self._dead_letters.flush(timeout_s)
+
+    def abort(self) -> bool:
+        self._forecasts.forget()
+        self._dead_letters.forget()
+        self.num_aborts += 1
+        return True
+
+    def close(self) -> None:
+        self._forecasts.close()
+        self._dead_letters.close()
 
 
 class DictStore(StateStore):

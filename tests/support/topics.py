@@ -106,7 +106,14 @@ def committed_offsets(servers: str, group: str, topic: str) -> dict[int, int]:
     return {item.partition: item.offset for item in found if item.offset >= 0}
 
 
-def produce(servers: str, topic: str, records: Iterable[NewRecord | bytes], **settings: Any) -> None:
+def produce(
+    servers: str,
+    topic: str,
+    records: Iterable[NewRecord | bytes],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    **settings: Any,
+) -> None:
     """Write records (or bare values) in order and wait until the broker keeps all of them."""
     failed: list[KafkaError] = []
     options = {"partitioner": "murmur2_random", "linger.ms": 5, "enable.idempotence": True, **settings}
@@ -118,7 +125,7 @@ def produce(servers: str, topic: str, records: Iterable[NewRecord | bytes], **se
 
     for record in records:
         _produce_one(producer, topic, record if isinstance(record, NewRecord) else NewRecord(record), delivered)
-    left = producer.flush(TIMEOUT_S)
+    left = producer.flush(timeout_s)
     if failed or left:
         raise AssertionError(f"{len(failed) + left} records did not reach {topic}: {failed[:1]}")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors import registry
-from connectors.errors import AddressError, MissingExtraError
-from connectors.registry import choose_kafka_client, open_sink, open_source, open_store
+from connectors.errors import AddressError, ConnectorConfigError, MissingExtraError
+from connectors.registry import choose_kafka_client, open_sink, open_source, open_store, open_transactions
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -69,3 +69,26 @@ def test_nothing_is_imported_before_it_is_asked_for():
     libraries = "{'kafka', 'confluent_kafka', 'redis', 'pyarrow', 'sqlite3'}"
     code = f"import sys, connectors.registry; assert not {libraries} & set(sys.modules), {libraries} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("client", ["python", "librdkafka"])
+def test_transactions_are_made_for_the_client_of_the_source(client: str):
+    source = open_source("kafka://h/t?group=g", client=client)
+    made = open_transactions(source, "kafka://h/out", "kafka://h/t.dlq", client=client)
+    assert type(made).__module__ == f"connectors.{'kafka' if client == 'python' else client}.transactions"
+    other = {"python": "librdkafka", "librdkafka": "python"}[client]
+    with pytest.raises(TypeError, match="was not made by open_source with the client"):
+        open_transactions(source, "kafka://h/out", "kafka://h/t.dlq", client=other)
+
+
+@pytest.mark.parametrize(
+    ("forecasts", "dead_letters", "says"),
+    [
+        ("embedded://out", "kafka://h/t.dlq", "in one Kafka cluster.*or set delivery to at_least_once"),
+        ("kafka://h/out", "file:///t.dlq", "in one Kafka cluster.*or set delivery to at_least_once"),
+        ("kafka://other/out", "kafka://h,i/t.dlq", "name no broker in common.*or set delivery to at_least_once"),
+    ],
+)
+def test_transactions_over_what_is_not_one_cluster_are_refused(forecasts: str, dead_letters: str, says: str):
+    with pytest.raises(ConnectorConfigError, match=says):
+        open_transactions(open_source("kafka://h/t?group=g"), forecasts, dead_letters)

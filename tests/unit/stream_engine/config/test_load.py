@@ -126,7 +126,6 @@ def test_a_configuration_needs_no_file():
         ("a: [", "engine.yaml, line 5: is not YAML"),
         ("\x00", "is not YAML"),
         # what cannot be honoured yet is refused, not ignored
-        ("delivery: exactly_once", "engine.yaml: delivery: exactly_once is not supported yet; use at_least_once"),
         ("emit: {at: tick}", "engine.yaml: emit.at: tick is not supported yet"),
         ("emit: {on_silence: true}", "engine.yaml: emit.on_silence: true is not supported yet"),
         ("late: merge", "engine.yaml: late: merge is not supported yet; use drop or dead_letter"),
@@ -151,7 +150,7 @@ def test_faults_name_where_they_come_from(fault):
     assert fault(environment={"STREAM_ENGINE__HORIZON": "x"}).startswith("environment STREAM_ENGINE__HORIZON: horizon")
     assert fault(environment={"STREAM_ENGINE__KAFKA": "{a"}).startswith("STREAM_ENGINE__KAFKA: is no YAML")
     assert fault(overrides={"model.divice": "cpu"}).startswith("command line: unknown key 'model.divice'")
-    assert fault(overrides={"delivery": "exactly_once"}).startswith("command line: delivery")
+    assert fault(overrides={"late": "merge"}).startswith("command line: late")
 
 
 def test_missing_keys_are_shown_how(fault):

@@ -1,0 +1,10 @@
+"""What the workers' parent has loaded before it forks: everything that takes seconds, with no thread started."""
+
+import stream_engine.cli.program  # noqa: F401
+from connectors.kafka import transactions  # noqa: F401
+from connectors.librdkafka import transactions as more_transactions  # noqa: F401
+from connectors.redis import store  # noqa: F401
+from recurrent_core.weights import load_model
+from stream_engine import worker  # noqa: F401
+
+load_model("default")
