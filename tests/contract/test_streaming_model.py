@@ -11,26 +11,30 @@ import torch
 from torch import Tensor
 
 from recurrent_core.errors import CoreError
-from recurrent_core.models.elinformer.mix_net import MixNet
+from recurrent_core.models.elinformer.model import Known
 from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
 from recurrent_core.weights import load_model
+from tests.support.models import with_random_network, with_series_nets
 
 HORIZON = 12
 WEEK_S = 604800.0
-MODELS = ("default", "network")
+MODELS = {
+    "default": load_model("default"),
+    "network": with_random_network(3, 0.02),
+    "series": with_series_nets(3, Known(("s-1", "s-2")), 0.02),
+}
 
 
 @pytest.fixture(params=MODELS, scope="module")
 def model(request: pytest.FixtureRequest) -> StreamingModel:
-    """The shipped model, and the same with a network that says something at once."""
-    shipped = load_model("default")
-    if request.param == "default":
-        return shipped
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        network = MixNet()
-        torch.nn.init.normal_(network.last.weight, std=0.02)
-    return shipped.with_networks([network], "network", "1")
+    """The shipped model, and such whose networks say something at once."""
+    return MODELS[request.param]
+
+
+@pytest.fixture(params=("default", "network"), scope="module")
+def any_sensors(request: pytest.FixtureRequest) -> StreamingModel:
+    """Such as know no series: they must not care for the unit of the values."""
+    return MODELS[request.param]
 
 
 @dataclass(frozen=True)
@@ -278,11 +282,11 @@ def test_nasty_times_give_finite_forecasts(model: StreamingModel, elapsed_s: flo
     assert_sound(outlook)
 
 
-def test_a_shifted_series_gives_shifted_forecasts(model: StreamingModel) -> None:
+def test_a_shifted_series_gives_shifted_forecasts(any_sensors: StreamingModel) -> None:
     story = make_story()
     shift = 2.0**20
-    plain, _ = tell(model, story, model.init_state(6))
-    moved, _ = tell(model, replace(story, values=story.values + shift), model.init_state(6))
+    plain, _ = tell(any_sensors, story, any_sensors.init_state(6))
+    moved, _ = tell(any_sensors, replace(story, values=story.values + shift), any_sensors.init_state(6))
     error = (means(moved) - shift - means(plain)).abs()[60:]
     scale = torch.stack([outlook.scale for outlook in plain])[60:, :, None]
     # only the guess of the scale at the first readings sees the offset; slot 4 is far below the offset's own rounding
@@ -290,10 +294,10 @@ def test_a_shifted_series_gives_shifted_forecasts(model: StreamingModel) -> None
     assert (error / scale)[:, kept].mean() < 0.01
 
 
-def test_a_stretched_series_gives_stretched_forecasts(model: StreamingModel) -> None:
+def test_a_stretched_series_gives_stretched_forecasts(any_sensors: StreamingModel) -> None:
     story = make_story()
-    plain, _ = tell(model, story, model.init_state(6))
-    stretched, _ = tell(model, replace(story, values=story.values * 2.0**13), model.init_state(6))
+    plain, _ = tell(any_sensors, story, any_sensors.init_state(6))
+    stretched, _ = tell(any_sensors, replace(story, values=story.values * 2.0**13), any_sensors.init_state(6))
     assert torch.allclose(means(stretched) / 2.0**13, means(plain), rtol=1e-5, atol=1e-5)
 
 
@@ -350,5 +354,5 @@ def test_the_model_says_who_it_is(model: StreamingModel) -> None:
     assert model.name in MODELS
     assert model.version
     assert model.layout_id.startswith("elinformer")
-    assert model.state_floats * 4 <= 8192
+    assert model.state_floats * 4 <= (12288 if model.name == "series" else 8192)
     assert model.max_horizon >= 288

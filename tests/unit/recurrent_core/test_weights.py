@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from recurrent_core.errors import ArtifactError, ConfigError
-from recurrent_core.models.elinformer.model import Elinformer
+from recurrent_core.models.elinformer.model import Elinformer, Known
 from recurrent_core.weights import load_model, save_model
+from tests.support.models import with_series_nets
 
 
 @pytest.fixture
@@ -24,6 +25,31 @@ def test_saved_and_loaded_is_the_same_model(folder: Path) -> None:
     assert torch.equal(model.tensors["readout_prior"], first.tensors["readout_prior"])
     assert json.loads((folder / "card.json").read_text())["facts"] == {"made_by": "a test"}
     assert not list(folder.glob("*.part"))
+
+
+def test_a_trained_dress_knows_its_series_again(tmp_path: Path) -> None:
+    model = with_series_nets(5, Known(("s-1", "s-2"), "speed"))
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    assert (again.known, again.layout_id) == (model.known, model.layout_id)
+    assert all(torch.equal(again.tensors[name], tensor) for name, tensor in model.tensors.items())
+    assert [again.number_of(*key) for key in (("s-2", "speed"), ("s-2", ""), ("s-2", "count"), ("s-3", ""))] == [
+        2,
+        2,
+        0,
+        0,
+    ]
+
+
+def test_states_of_other_series_are_foreign() -> None:
+    layouts = {with_series_nets(5, Known(names)).layout_id for names in (("a", "b"), ("b", "a"), ("a", "b", "c"))}
+    assert len(layouts) == 3
+
+
+def test_networks_that_know_series_want_their_names() -> None:
+    model = with_series_nets(5, Known(("s-1",)))
+    with pytest.raises(ConfigError, match="do not fit"):
+        Elinformer(model.config, model.tensors, "x", "1")
 
 
 def test_the_default_ships_with_the_package() -> None:

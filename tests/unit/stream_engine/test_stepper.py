@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from recurrent_core.models.elinformer.model import Known
 from stream_engine.errors import ConfigError
 from stream_engine.records import Placement, Status, StepBatch
 from stream_engine.stepper import FIRST_SLOTS, Slab, Stepper, choose_device
 from tests.support.engine import CountingModel
+from tests.support.models import with_series_nets
 
 DEVICES = [
     pytest.param("cpu"),
@@ -77,6 +79,22 @@ def test_a_state_that_is_not_finite_starts_afresh_and_its_forecast_is_the_last_v
     assert result.mean.tolist() == [[1e300, 1e300], [7.0, 7.0]]
     assert result.status.tolist() == [Status.WARMING_UP, Status.OK]
     assert stepper.rows(np.asarray([0, 1])).tolist() == [[0.0, 0.0, 0.0], [7.0, 7.0, 1.0]]
+
+
+def test_rows_are_told_whose_they_are_and_keep_it_when_they_start_afresh() -> None:
+    model = with_series_nets(1, Known(("a", "b"), "speed"))
+    stepper = Stepper(model, torch.device("cpu"), 2)
+    place = model.layout.slices["series"].start
+    stepper.reset(np.asarray([4, 0, 2]), [("b", "speed"), ("x", ""), ("a", "count")])
+    assert stepper.rows(np.asarray([4, 0, 2]))[:, place].tolist() == [2.0, 0.0, 0.0]
+    assert stepper.fresh_row(("a", ""))[place] == 1.0
+    spoiled = stepper.rows(np.asarray([4]))
+    spoiled[:, :place] = np.nan
+    stepper.put(np.asarray([4]), spoiled)
+    assert stepper.step(batch([4], [7.0], [1])).num_resets == 1
+    row = stepper.rows(np.asarray([4]))[0]
+    assert row[place] == 2.0
+    assert not np.delete(row, place).any()
 
 
 def test_a_horizon_beyond_the_models_is_refused() -> None:
