@@ -33,6 +33,8 @@ MOST_ROWS = 20_000
 FEWEST_VALUES = 6
 FEWEST_PAIRS = 10
 WINDOW_TICKS = 288
+LEAST_RIDGE = 1e-6
+"""For keys that do not vary, as the model has it."""
 FLATTER = (1.0, 1 / 2, 1 / 4, 1 / 8)
 SHARPER = (1.0, 2.0, 4.0, 8.0)
 OWN = [0, 1, 2, 3, 4, 14]
@@ -161,7 +163,7 @@ def affine(history: History, key: Floats) -> Floats:
 def ridge(history: History, key: Floats) -> Floats:
     """vbar + C_kv' (C_kk + r I)^-1 (q - kbar)."""
     key_mean, value_mean, key_cov, cross = history.moments
-    strength = np.trace(key_cov) / len(key) * (0.01 + 30.0 / history.mass)
+    strength = np.trace(key_cov) / len(key) * (0.01 + 30.0 / history.mass) + LEAST_RIDGE
     return np.asarray(value_mean + cross.T @ np.linalg.solve(key_cov + strength * np.eye(len(key)), key - key_mean))
 
 
