@@ -71,6 +71,10 @@ class ScriptedSource(Source):
     def assign(self, *partitions: Partition) -> None:
         self._assigned |= set(partitions)
 
+    def holds(self, partition: Partition) -> bool:
+        """Whether it has been sought, and neither revoked nor lost since."""
+        return partition in self._positions
+
     def unassign(self, *partitions: Partition) -> None:
         """Take back what was assigned and has not been polled yet."""
         self._assigned -= set(partitions)
