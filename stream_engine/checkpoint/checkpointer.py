@@ -193,17 +193,19 @@ class Checkpointer:
 
     def _bring_back(self, partition: Partition, meta: Meta) -> None:
         shards = range(-(-meta.num_series // SHARD_SIZE))
+        known: set[SeriesKey] = set()
         for some in _slices(shards, SHARDS_AT_ONCE):
             for number, blob in zip(some, self._store.load(partition, some), strict=True):
                 if blob is None:
                     raise StoredStateError(f"stored shard {number} is missing")
                 shard = decode_shard(self._slab.layout_id, blob)
+                known.update(shard.keys)
+                if len(known) != min((number + 1) * SHARD_SIZE, meta.num_series):
+                    raise StoredStateError(f"stored shard {number} does not hold the series that it should")
                 handles = self._ledger.add(partition, shard.keys, shard.entries).tolist()
                 self._stored.update(handles)
                 if len(self._shelf) < self._shelf_rows:
                     self._shelf.update(zip(handles, shard.rows, strict=True))
-        if len(self._ledger.handles(partition)) != meta.num_series:
-            raise StoredStateError(f"{meta.num_series} series were stored, but not all of them are there")
 
     def _save(self, partition: Partition, position: Position, progress: Progress) -> int:
         handles = self._ledger.handles(partition)
@@ -265,8 +267,15 @@ class Checkpointer:
                     "from the log"
                 )
             shard = decode_shard(self._slab.layout_id, blob)
-            for handle in mine:
-                self._shelf[handle] = shard.rows[int(self._ledger.number[handle]) % SHARD_SIZE]
+            rows = [int(self._ledger.number[handle]) % SHARD_SIZE for handle in mine]
+            if any(
+                shard.keys[row : row + 1] != [self._ledger.keys[handle]] for handle, row in zip(mine, rows, strict=True)
+            ):
+                raise StoredStateError(
+                    f"{partition}: stored shard {shard_number} holds other series than were stored; start again, and "
+                    "the state is rebuilt from the log"
+                )
+            self._shelf.update((handle, shard.rows[row]) for handle, row in zip(mine, rows, strict=True))
 
     def _load_one(self, partition: Partition, shard: int) -> StateBlob | None:
         return self._store.load(partition, [shard])[0]

@@ -1,4 +1,4 @@
-"""`stream-engine train`: fits the network on top of the mix to history and writes an artifact."""
+"""`stream-engine train`: fits the networks on top of the mix to history and writes an artifact."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +42,7 @@ def train(  # noqa: PLR0913 (one argument per option)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="decides everything that is drawn")] = 0,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="gradient steps; default: chosen among 400, 1000 and 2500")
+        int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 2500, as the inner split has it")
     ] = None,
     name: Annotated[str | None, typer.Option(help="the artifact's name; default: the first file's")] = None,
     zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",

@@ -31,7 +31,7 @@ NUM_BLOCKS = 5
 """Blocks that are left out in turn."""
 INNER_SHARE = 0.7
 """Of the rows to learn from, those that the inner split learns from."""
-LENGTHS = (400, 1000, 2500)
+LENGTHS = (1000, 2500)
 """Gradient steps that are tried on the inner split."""
 MAX_ORIGINS = 400_000
 """Origins learned from at most, by chance; their features take 0.9 KB each."""
@@ -65,7 +65,7 @@ class TrainPlan:
     cuts: Cuts = field(default_factory=Cuts)
     timezone: ZoneInfo = UTC
     lengths: tuple[int, ...] = LENGTHS
-    regimen: Regimen = field(default_factory=Regimen)
+    regimen: Regimen = field(default_factory=lambda: Regimen(batch=2048))
     seed: int = 0
     threads: int = 1
 

@@ -164,7 +164,7 @@ class FoldMachine(RuleBasedStateMachine):
         if number is not None:
             engine = self.workers[number]
             engine.source.unassign(partition)
-            if partition in engine.pipeline.positions:
+            if engine.source.holds(partition):
                 engine.source.revoke(partition)
 
     @rule(partition=partitions)
@@ -174,7 +174,7 @@ class FoldMachine(RuleBasedStateMachine):
         if number is not None:
             engine = self.workers[number]
             engine.source.unassign(partition)
-            if partition in engine.pipeline.positions:
+            if engine.source.holds(partition):
                 engine.source.lose(partition)
                 self.may_stop.add(number)
 

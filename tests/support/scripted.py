@@ -58,7 +58,7 @@ class ScriptedSource(Source):
         return len(self._log.partitions)
 
     def holds(self, partition: Partition) -> bool:
-        """Whether the partition is ours."""
+        """Whether it has been handed out by a poll, and neither revoked nor lost since."""
         return partition in self._mine
 
     def revoke(self, *partitions: Partition) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import orjson
 import pytest
 
-from connectors.errors import ServerUnavailableError, StaleEpochError
+from connectors.errors import ServerUnavailableError, StaleEpochError, StoredStateError
 from connectors.records import Partition
 from stream_engine.checkpoint import decode_shard
 from stream_engine.errors import ConfigError
@@ -256,6 +256,30 @@ def test_a_state_that_has_turned_nan_is_reset_and_counted_and_never_stored(leave
     engine.turns(1)
     assert b"stream_engine_state_resets_total 1.0" in engine.metrics.render()
     assert engine.states()[(A, "b")][2] == [8.0, 8.0, 1.0]
+
+
+@pytest.mark.parametrize("fault", ["short", "twice", "another's"])
+def test_a_sound_shard_in_the_wrong_place_is_refused_and_the_state_rebuilt(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sensors = [f"s-{number}" for number in range(200)]
+    log = Log({A: [(None, message(sensor, 1, 5.0)) for sensor in sensors]})
+    engine = Engine(log, capacity=300, shelf_rows=0)
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    wanted, shards = engine.states(), engine.store.shards[A]
+    if fault == "another's":
+        few = Engine(log, capacity=8, shelf_rows=0, store=engine.store)
+        few.turns(1)
+        shards[1] = shards[0]
+        with pytest.raises(StoredStateError, match="other series than were stored"):
+            few.checkpointer.row(int(few.ledger.handles(A)[199]))
+    shards[0] = shards[1] if fault == "short" else shards[0]
+    shards[1] = shards[0] if fault == "twice" else shards[1]
+    again = engine.next_life(capacity=300)
+    again.turns(2)
+    assert "does not hold the series that it should; its state is rebuilt from the log" in caplog.text
+    assert again.states() == wanted
 
 
 def test_state_of_another_model_is_refused_with_the_way_out() -> None:
