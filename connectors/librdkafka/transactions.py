@@ -29,6 +29,9 @@ from connectors.retry import Deadline
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 5.0
+OVERTAKEN_S = 5.0
+"""Longest wait for records on their way before a transaction is taken back: the broker refuses an end that overtakes
+them, and the producer with it."""
 GRACE_S = 1.0
 """How much longer than its own timeout a call may take."""
 SOONEST_AGAIN_MS = 20
@@ -96,6 +99,7 @@ class LibrdkafkaTransactions(Delivery):
         if self._producer.has_failed:
             return True  # its transaction ends with it
         client = self._producer.client
+        client.flush(OVERTAKEN_S)
         try:
             self._insist(client.abort_transaction, Deadline.after(TRANSACTION_TIMEOUT_S))
             client.begin_transaction()
