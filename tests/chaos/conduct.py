@@ -24,7 +24,7 @@ FIRST_TICKS = 150
 """Ticks that wait when the workers start, so that there is something to catch up with."""
 SESSION_S = 3.0
 MOST_WORKERS, FEWEST_WORKERS = 4, 2
-DIES_WITHIN_S = 8.0
+DIES_WITHIN_S = 12.0
 SETTLES_WITHIN_S = 90.0
 
 
@@ -70,7 +70,7 @@ class Chaos:
             feed.stop()
             self._settle(fleet, group)
             fleet.stop()
-            account.ended = fleet.ended
+            account.ended, account.phases = fleet.ended, fleet.died_of
         except AssertionError as error:
             raise AssertionError(f"{error}\n{fleet.said()}") from error
         finally:
@@ -85,17 +85,16 @@ class Chaos:
         running = fleet.running
         if running:
             member = running[int(fault.chance * len(running))]
-            self._hit_a_worker(fault, fleet, member, account)
+            self._hit_a_worker(fault, fleet, member)
         self._hit_a_server(fault, fleet)
 
-    def _hit_a_worker(self, fault: Fault, fleet: Fleet, member: Member, account: Account) -> None:
+    def _hit_a_worker(self, fault: Fault, fleet: Fleet, member: Member) -> None:
         if fault.kind == "kill":
             fleet.kill(member)
         elif fault.kind == "phase":
             fleet.kill(member, (fault.phase, fault.count))
             doomed = member.process
             fleet.watch(DIES_WITHIN_S, lambda: member.process is not doomed)
-            account.phases[fault.phase] += int(member.process is not doomed)
         elif fault.kind == "freeze":
             fleet.freeze(member)
             fleet.watch(fault.length_s)

@@ -28,12 +28,14 @@ class Member:
 
     Attributes:
         client: of Kafka, python or librdkafka.
+        death: what the process kills itself after.
         is_wanted: whether it is started again when it ends.
     """
 
     number: int
     client: str
     process: BaseProcess | None = None
+    death: Death | None = None
     is_wanted: bool = True
     is_frozen: bool = False
 
@@ -49,12 +51,14 @@ class Fleet:
 
     Attributes:
         ended: how often processes ended with which status (-9: killed).
+        died_of: how often one killed itself after which phase.
     """
 
     config: Path
     folder: Path
     members: list[Member] = field(default_factory=list)
     ended: Counter[int] = field(default_factory=Counter)
+    died_of: Counter[str] = field(default_factory=Counter)
 
     def add(self, client: str) -> Member:
         """One more worker."""
@@ -68,7 +72,7 @@ class Fleet:
         arguments = ["-c", str(self.config), "--set", f"kafka.client={member.client}"]
         member.process = CONTEXT.Process(target=run, args=(arguments, self.log(member), death))
         member.process.start()
-        member.is_frozen = False
+        member.death, member.is_frozen = death, False
 
     def log(self, member: Member) -> Path:
         """Where a member's processes write their lines."""
@@ -81,6 +85,7 @@ class Fleet:
 
     def kill(self, member: Member, heirs_death: Death | None = None) -> None:
         """kill -9, and the next process in its place, which may be doomed too."""
+        member.death = None
         self.signal(member, signal.SIGKILL)
         self._bury(member)
         self.start(member, heirs_death)
@@ -118,6 +123,8 @@ class Fleet:
         if process is not None:
             process.join()
             self.ended[int(process.exitcode or 0)] += 1
+            if member.death is not None and process.exitcode == -signal.SIGKILL:
+                self.died_of[member.death[0]] += 1
             process.close()
 
     def watch(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> None:
@@ -139,7 +146,7 @@ class Fleet:
     def close(self) -> None:
         """End whatever is left."""
         for member in self.members:
-            member.is_wanted = False
+            member.is_wanted, member.death = False, None
             self.signal(member, signal.SIGKILL)
         self.tend()
 
