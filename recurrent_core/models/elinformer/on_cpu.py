@@ -83,13 +83,13 @@ class OnCpu:
         """What the mix makes of readings, [4, n], and the drift, mean and quantiles of what it is finished to."""
         rows, num = slab.numpy(), len(slots)
         num_leads = max(horizon, NUM_LEADS)
-        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 4))
+        mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, 6))
         features = np.empty((num, NUM_FEATURES if self._has_network else 0), np.float32)
         doors.advance(rows, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
         made = Made(*(torch.from_numpy(array) for array in (mix, error, seen[:, 0], seen[:, 2], features)))
-        drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
-        doors.settle(rows, slots, columns[0], self._places, seen, *_sides(finish(made)), drift, mean, quantiles)
-        return made, (drift, mean, quantiles)
+        mean, quantiles = np.empty((num, horizon)), np.empty((num, 3, horizon))
+        doors.settle(rows, slots, columns[0], self._places, seen, *_sides(finish(made)), mean, quantiles)
+        return made, (seen[:, 4:], mean, quantiles)
 
     def observe(self, arrival: Arrival, slots: Int64s, slab: Tensor, prior: Tensor) -> Made:
         """Fold readings as `advance` does; what a network is shown at each."""
