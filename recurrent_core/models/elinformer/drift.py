@@ -1,9 +1,9 @@
 """Notices that a slot's world has shifted, by the errors of its mix.
 
-A *break* is a reading at which the mix's errors have run far to one side. From then on the mix's running errors stand for
-few truths, so that they forget faster, and what was said before the break counts little against the mix. The interval's
-*temper*, the log of a factor on its sides, is raised at once and then follows the errors until they have settled. I know nothing of what else
-the errors are used for.
+A *break* is a reading at which the mix's errors have run far to one side. From then on the running errors stand for few
+truths, so that they forget faster, and what was said before the break counts little against the mix. The interval's
+*temper*, the log of a factor on its sides, is raised at once and then follows the errors until they have settled. I
+know nothing of what else the errors are used for.
 """
 
 import torch
@@ -20,7 +20,7 @@ MOST_SURPRISE = 6.0
 """A single error counts for no more, so that one outlier is no break."""
 YOUNG_TRUTHS = 40.0
 """Truths that the read-outs' running errors stand for, at most, after a break."""
-MOST_OLD_ERROR = 2.0
+MOST_OLD_ERROR = 3.0
 """Usual errors that an error of what was said before a break counts for, at most."""
 CALMING_TICKS = 60.0
 """Ticks after a break in which the temper learns; later it only fades."""

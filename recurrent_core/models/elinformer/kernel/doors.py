@@ -26,8 +26,8 @@ def advance(slab, slots, columns, p, k, prior, mix, error, seen, features):
         columns: [4, n] float64: value, elapsed_s since the row's last reading (> 0 for a question), cadence_s,
             second_of_week.
         mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
-        seen: [n, 6] float64, written: the row's scale, tick and count, the ticks since its last reading, its surprise and the
-            ticks since a break; see `drift`.
+        seen: [n, 6] float64, written: the row's scale, tick and count, the ticks since its last reading, its surprise
+            and the ticks since a break (see `drift`).
         features: [n, NUM_FEATURES] float32, written where a network wants them; [n, 0] where none does.
     """
     work = make_work(mix.shape[1])

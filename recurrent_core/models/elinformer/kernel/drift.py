@@ -63,7 +63,7 @@ def notice(row, p, k, value):
 
 @compiled
 def learn_temper(row, p, since, before, beyond):
-    """Have the temper follow the errors; before: as it was, beyond: mean of errors over what intervals told, minus 1."""
+    """Have the temper follow the errors; beyond: mean of errors over what their intervals told, minus 1."""
     if since > 0:
         before = clip((1.0 - TEMPER_FADE) * before + TEMPER_GAIN * beyond, MOST_TEMPER)
     row[p.drift + 2] = before
