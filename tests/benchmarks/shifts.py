@@ -248,7 +248,10 @@ def main() -> None:
     ):
         results = by_kind(series, tell(model, series))
         print(f"== {name}\n{table(results)}", flush=True)
-        measured[name] = {kind: {key: round(x, 4) for key, x in numbers.items()} for kind, numbers in results.items()}
+        measured[name] = {
+            kind: {key: round(x, 4) for key, x in numbers.items() if not np.isnan(x)}
+            for kind, numbers in results.items()
+        }
     if not asked.no_save:
         save("shifts", "python -m tests.benchmarks.shifts", measured)
 
