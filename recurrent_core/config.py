@@ -28,7 +28,7 @@ class ElinformerConfig:
         error_rate: floor of the rate 1/n of the read-outs' running errors.
         mix_power: weights of the read-outs are proportional to error ** -mix_power.
         warm_up_readings: below this the forecasts are marked as warming up.
-        drift_ratio: short over long running error above which the slot is drifting.
+        drift_ratio: running surprise, in usual errors to one side, above which the slot's world has shifted.
     """
 
     day_cells: int = 96

@@ -100,7 +100,7 @@ class Parts:
         self.advance(self._features)
 
     def finish(self) -> None:
-        scale, count, newest = (torch.from_numpy(self._seen[:, place]) for place in (0, 2, 4))
+        scale, count, newest = (torch.from_numpy(self._seen[:, place]) for place in (0, 2, 6))
         mix, error = torch.from_numpy(self._mix), torch.from_numpy(self._error)
         series = torch.zeros(len(mix), dtype=torch.int64)
         final = self.network.finish(Made(mix, error, scale, count, newest, series, torch.from_numpy(self._features)))
@@ -109,7 +109,7 @@ class Parts:
 
     def settle(self) -> None:
         num = len(self.batch.slots)
-        outputs = np.empty((num, 2)), np.empty((num, NUM_LEADS)), np.empty((num, 3, NUM_LEADS))
+        outputs = np.empty((num, NUM_LEADS)), np.empty((num, 3, NUM_LEADS))
         slab, values = self.slab.numpy(), self.batch.columns[0]
         doors.settle(slab, self.batch.slots, values, self._p, self._seen, *self._sides, *outputs)
 

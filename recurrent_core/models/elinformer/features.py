@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from recurrent_core import calendar, mixing
-from recurrent_core.models.elinformer.fold import TICK_TURN, Parts
 from recurrent_core.models.elinformer.forecast import PROFILE_LAGS, Forecast, Origin
-from recurrent_core.models.elinformer.layout import NUM_KNOTS, NUM_LEADS, READOUTS
+from recurrent_core.models.elinformer.layout import NUM_KNOTS, NUM_LEADS, READOUTS, TICK_TURN, Parts
 
 LAGS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 16)
 NUM_PAST = NUM_LEADS - 1

@@ -11,14 +11,12 @@ from torch import Tensor
 
 from recurrent_core import calendar, mixing, scaling
 from recurrent_core.config import ElinformerConfig
-from recurrent_core.models.elinformer.layout import NOTED_READOUTS, NUM_LEADS, RAW_MEMORIES
+from recurrent_core.models.elinformer.drift import MOST_OLD_ERROR, notice
+from recurrent_core.models.elinformer.layout import NOTED_READOUTS, NUM_LEADS, RAW_MEMORIES, TICK_TURN, Parts
 from recurrent_core.models.interface import Arrival
 from recurrent_core.ops.entropy_equality import moments as ee_moments
 from recurrent_core.ops.entropy_equality.step import write
 
-Parts = dict[str, Tensor]
-TICK_TURN = float(NUM_LEADS * 2**18)
-"""Ticks are counted modulo this: exact in float32, a multiple of the journal's length."""
 MOST_TICKS = 1e6
 """Longer gaps are folded as this many ticks: everything with a tick in it has been forgotten by then."""
 MOST_SEASONS = 16.0
@@ -139,8 +137,10 @@ def _learn_arrived(parts: Parts, landing: Landing, scale: Tensor, config: Elinfo
     """The truth for the origins that lie a knot back has arrived: errors of read-outs and mix, residual decay."""
     origins, entries, is_arrived = arrived_origins(parts["tick"], parts["stamps"])
     is_arrived = is_arrived * landing.is_later[:, None]
-    parts["arrived"].add_(is_arrived).clamp_(max=1e4)
     said = parts["readout_notes"].gather(2, note_places(origins)[:, None].expand(-1, NOTED_READOUTS, -1))
+    error = landing.value[:, None] - said[:, 2]
+    since = notice(parts, error, is_arrived, config)
+    parts["arrived"].add_(is_arrived).clamp_(max=1e4)
     memories, smooth = parts["residual_notes"], parts["smooth_notes"]
     noted = Noted(
         residuals=memories.gather(1, entries[..., None].expand(-1, -1, memories.shape[2])).mT,
@@ -150,10 +150,12 @@ def _learn_arrived(parts: Parts, landing: Landing, scale: Tensor, config: Elinfo
     errors = _readout_errors(parts, landing, noted)
     learnt = mixing.learn_errors(parts["readout_errors"], parts["arrived"], errors.abs(), is_arrived, config.error_rate)
     parts["readout_errors"].copy_(learnt)
-    _learn_bias(parts, landing.value[:, None] - said[:, 2], is_arrived)
-    error = (landing.value[:, None] - said[:, 2]).abs()[:, None]
-    learnt = mixing.learn_errors(parts["mix_errors"][:, None], parts["arrived"], error, is_arrived, config.error_rate)
-    parts["mix_errors"].copy_(learnt[:, 0])
+    _learn_bias(parts, error, is_arrived)
+    usual = parts["mix_errors"]
+    is_old = mixing.knot_leads(error.device) > since[:, None]
+    size = torch.where(is_old, torch.minimum(error.abs(), MOST_OLD_ERROR * usual), error.abs())[:, None]
+    learnt = mixing.learn_errors(usual[:, None], parts["arrived"], size, is_arrived, config.error_rate)
+    usual.copy_(learnt[:, 0])
     now = (landing.residuals / scale[:, None]).clamp(-CLIP, CLIP)
     then = (noted.residuals / scale[:, None, None]).clamp(-CLIP, CLIP)
     cross, square = mixing.learn_decay(

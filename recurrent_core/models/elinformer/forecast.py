@@ -10,8 +10,8 @@ from torch import Tensor
 
 from recurrent_core import calendar, intervals, mixing
 from recurrent_core.config import ElinformerConfig
-from recurrent_core.models.elinformer.fold import CLIP, Parts, note_places
-from recurrent_core.models.elinformer.layout import D_KEY, NOTED_READOUTS, NUM_LEADS, PAIR_TICKS, RAW_MEMORIES
+from recurrent_core.models.elinformer.fold import CLIP, note_places
+from recurrent_core.models.elinformer.layout import D_KEY, NOTED_READOUTS, NUM_LEADS, PAIR_TICKS, RAW_MEMORIES, Parts
 from recurrent_core.ops.entropy_equality import moments as ee_moments
 from recurrent_core.ops.entropy_equality.step import read_affine, read_ridge, relative_ridge
 

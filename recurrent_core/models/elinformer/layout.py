@@ -3,6 +3,8 @@
 I know nothing of how the parts change; `fold`, `forecast` and `settle` beside me do.
 """
 
+from torch import Tensor
+
 from recurrent_core import calendar, mixing
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.ops.entropy_equality import moments
@@ -43,7 +45,11 @@ NOTED_READOUTS = 3
 """Read-outs noted at the knots for the day their truths arrive: ridge, affine, mix."""
 NOTED_SIDES = 3
 """What is noted of the final forecast at the knots: its middle and the distances of its two sides."""
-LAYOUT_VERSION = 2
+TICK_TURN = float(NUM_LEADS * 2**18)
+"""Ticks are counted modulo this: exact in float32, a multiple of the journal's length."""
+LAYOUT_VERSION = 3
+Parts = dict[str, Tensor]
+"""Views of rows, part by part."""
 
 
 def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "") -> StateLayout:
@@ -94,7 +100,7 @@ def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "")
             "final_notes": (NOTED_SIDES, NUM_NOTES),
             "settled": (NUM_KNOTS,),
             "offsets": (2, NUM_KNOTS),
-            "drift": (2,),
+            "drift": (3,),
             **({"series": ()} if series else {}),
         },
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.intervals import UNIT
+from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.interface import Outlook
 
 
@@ -72,8 +73,9 @@ def outlook(
 
     Args:
         scale, count: [batch], as in Made.
-        drift: [batch, 2], short and long running error at lead 1.
+        drift: [batch, 2], running surprise and ticks since a break; see `drift`.
         mean: [batch, horizon] float64; quantiles: [batch, 3, horizon] float64.
     """
-    is_drifting = (drift[:, 0] > config.drift_ratio * drift[:, 1]) & (count > 2 * config.warm_up_readings)
+    is_surprised = (drift[:, 0].abs() > config.drift_ratio) & (count > 2 * config.warm_up_readings)
+    is_drifting = is_surprised | (drift[:, 1] < NUM_LEADS)
     return Outlook(mean, quantiles, scale.double(), count < config.warm_up_readings, is_drifting)

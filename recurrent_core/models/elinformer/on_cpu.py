@@ -86,11 +86,11 @@ class OnCpu:
         mix, error, seen = np.empty((num, num_leads)), np.empty((num, num_leads)), np.empty((num, doors.NUM_SEEN))
         features = np.empty((num, NUM_FEATURES if self._has_network else 0), np.float32)
         doors.advance(rows, slots, columns, self._places, self._rates, _prior(prior), mix, error, seen, features)
-        scale, count, newest, series = seen[:, 0], seen[:, 2], seen[:, 4], seen[:, 5].astype(np.int64)
+        scale, count, newest, series = seen[:, 0], seen[:, 2], seen[:, 6], seen[:, 7].astype(np.int64)
         made = Made(*(torch.from_numpy(array) for array in (mix, error, scale, count, newest, series, features)))
-        drift, mean, quantiles = np.empty((num, 2)), np.empty((num, horizon)), np.empty((num, 3, horizon))
-        doors.settle(rows, slots, columns[0], self._places, seen, *_sides(finish(made)), drift, mean, quantiles)
-        return made, (drift, mean, quantiles)
+        mean, quantiles = np.empty((num, horizon)), np.empty((num, 3, horizon))
+        doors.settle(rows, slots, columns[0], self._places, seen, *_sides(finish(made)), mean, quantiles)
+        return made, (seen[:, 4:6], mean, quantiles)
 
     def observe(self, arrival: Arrival, slots: Int64s, slab: Tensor, prior: Tensor) -> Made:
         """Fold readings as `advance` does; what a network is shown at each."""

@@ -9,9 +9,11 @@ from torch import Tensor
 from recurrent_core import scaling
 from recurrent_core.calendar import clock
 from recurrent_core.config import ElinformerConfig
+from recurrent_core.models.elinformer.drift import ticks_since_break
 from recurrent_core.models.elinformer.features import features
-from recurrent_core.models.elinformer.fold import MOST_TICKS, Parts, fold
+from recurrent_core.models.elinformer.fold import MOST_TICKS, fold
 from recurrent_core.models.elinformer.forecast import Forecast, Origin, forecast, leads_of, note
+from recurrent_core.models.elinformer.layout import Parts
 from recurrent_core.models.elinformer.made import Finish, Made, outlook
 from recurrent_core.models.elinformer.settle import choose, learn, note_final, spread
 from recurrent_core.models.interface import Arrival, Outlook, Question
@@ -60,4 +62,5 @@ class OnTorch:
         return Made(said.mix, said.error, said.scale, parts["count"].clone(), newest, series, seen)
 
     def _outlook(self, made: Made, parts: Parts, mean: Tensor, quantiles: Tensor) -> Outlook:
-        return outlook(self._config, made.scale, made.count, parts["drift"], mean, quantiles)
+        drift = torch.stack([parts["drift"][:, 0], ticks_since_break(parts)], dim=1)
+        return outlook(self._config, made.scale, made.count, drift, mean, quantiles)

@@ -1,4 +1,4 @@
-"""Settles final forecasts with their truths: what the intervals missed, how far the slot drifts; and spreads new ones.
+"""Settles final forecasts with their truths: what the intervals missed; and spreads new ones.
 
 I know nothing of how a forecast was made. Last of a reading's way: `fold`, `forecast`, then me.
 """
@@ -7,16 +7,15 @@ import torch
 from torch import Tensor
 
 from recurrent_core import intervals, mixing, scaling
-from recurrent_core.models.elinformer.fold import Parts, arrived_origins, note_places
-from recurrent_core.models.elinformer.layout import NOTED_SIDES, NUM_LEADS
+from recurrent_core.models.elinformer.drift import temper, ticks_since_break
+from recurrent_core.models.elinformer.fold import arrived_origins, note_places
+from recurrent_core.models.elinformer.layout import NOTED_SIDES, NUM_LEADS, Parts
 from recurrent_core.models.elinformer.made import Final
 
 CHOICE_POWER = 4
 """Weights of the candidates are proportional to their recent errors ** -CHOICE_POWER."""
 CHOICE_RATE = 0.05
 """Floor of the rate of the candidates' running errors: a short memory."""
-DRIFT_FAST, DRIFT_SLOW = 0.1, 0.005
-"""Rates of the short and the long running error at lead 1."""
 
 
 def learn(parts: Parts, value: Tensor) -> None:
@@ -32,11 +31,9 @@ def learn(parts: Parts, value: Tensor) -> None:
     parts["candidate_errors"].copy_(learnt)
     noted = parts["final_notes"].gather(2, places.expand(-1, NOTED_SIDES, -1))
     error = truth - noted[:, 0]
-    parts["offsets"].copy_(intervals.learn_offsets(parts["offsets"], settled, error, noted[:, 1:], is_arrived))
-    first_rate = 1.0 / settled[:, 0].clamp(min=1.0)
-    for place, floor in enumerate((DRIFT_FAST, DRIFT_SLOW)):
-        rate = first_rate.clamp(min=floor) * is_arrived[:, 0]
-        parts["drift"][:, place].lerp_(error[:, 0].abs(), rate)
+    offsets, sides = parts["offsets"], noted[:, 1:]
+    tempered = temper(parts, ticks_since_break(parts), error, sides * offsets.exp(), is_arrived).exp()
+    offsets.copy_(intervals.learn_offsets(offsets, settled, error, sides * tempered[:, None, None], is_arrived))
 
 
 def choose(parts: Parts, made: Final, leads: Tensor) -> Tensor:
@@ -59,14 +56,15 @@ def note_final(parts: Parts, made: Final, middle: Tensor) -> None:
 
 
 def spread(parts: Parts, made: Final, middle: Tensor, leads: Tensor) -> tuple[Tensor, Tensor]:
-    """Forecasts in the unit of the values, their sides widened as the offsets have it.
+    """Forecasts in the unit of the values, their sides widened as the offsets and the temper have it.
 
     Args:
         middle: [batch, leads], as chosen; leads: [1 or batch, leads] int64, counted from the last reading.
     Returns:
         mean [batch, leads] and quantiles [batch, 3, leads], float64.
     """
-    sides = torch.stack([made.lower, made.upper], dim=1) * mixing.at_leads(parts["offsets"], leads).exp()
+    offsets = parts["offsets"] + parts["drift"][:, 2, None, None]
+    sides = torch.stack([made.lower, made.upper], dim=1) * mixing.at_leads(offsets, leads).exp()
     median = scaling.join_anchor(parts["anchor"])[:, None] + middle.double()
     sides = sides.double()
     quantiles = torch.stack([median - sides[:, 0], median, median + sides[:, 1]], dim=1)

@@ -9,13 +9,14 @@ import numpy as np
 from recurrent_core.calendar import NUM_MEMORIES
 from recurrent_core.models.elinformer.kernel.calendar import clock
 from recurrent_core.models.elinformer.kernel.compiling import door
+from recurrent_core.models.elinformer.kernel.drift import ticks_since_break
 from recurrent_core.models.elinformer.kernel.features import write_features
 from recurrent_core.models.elinformer.kernel.fold import anchor_of, fold, relative, scale_of
 from recurrent_core.models.elinformer.kernel.forecast import forecast, make_work, note
 from recurrent_core.models.elinformer.kernel.places import NUM_KNOTS, gap_ticks, passed_ticks
 from recurrent_core.models.elinformer.kernel.settle import choose, learn_settled, note_final, spread, weigh_candidates
 
-NUM_SEEN = 6
+NUM_SEEN = 8
 
 
 @door
@@ -28,7 +29,7 @@ def advance(slab, slots, columns, p, k, prior, mix, error, seen, features):
             second_of_week.
         mix, error: [n, leads] float64, written: point forecast relative to the anchor, mean |error| expected of it.
         seen: [n, NUM_SEEN] float64, written: the row's scale, tick and count, the ticks since its last reading, its
-            newest value and the number of its series.
+            surprise and the ticks since a break (see `drift`), its newest value and the number of its series.
         features: [n, NUM_FEATURES] float32, written where a network wants them; [n, 0] where none does.
     """
     work = make_work(mix.shape[1])
@@ -48,18 +49,18 @@ def advance(slab, slots, columns, p, k, prior, mix, error, seen, features):
         if gap == 0.0:
             note(row, p, scale, work, mix[i])
         seen[i, 0], seen[i, 1], seen[i, 2], seen[i, 3] = scale, row[p.tick], row[p.counted], gap
-        seen[i, 4] = anchor_of(row, p) + row[p.ring]
-        seen[i, 5] = row[p.series] if p.series >= 0 else 0.0
+        seen[i, 4], seen[i, 5] = row[p.drift], ticks_since_break(row, p)
+        seen[i, 6] = anchor_of(row, p) + row[p.ring]
+        seen[i, 7] = row[p.series] if p.series >= 0 else 0.0
 
 
 @door
-def settle(slab, slots, values, p, seen, candidates, lean, lower, upper, drift, mean, quantiles):
+def settle(slab, slots, values, p, seen, candidates, lean, lower, upper, mean, quantiles):
     """Learn from the truths that arrived what the final forecasts missed, then choose, note and spread the new ones.
 
     Args:
         slab, slots: as in `advance`. values: [n]. seen: [n, NUM_SEEN], as `advance` left it.
         candidates: [n, candidates, leads >= NUM_LEADS]; lean, lower, upper: [n, leads]; see made.Final.
-        drift: [n, 2] float64, written: short and long running error.
         mean: [n, horizon], quantiles: [n, 3, horizon] float64, written, in the unit of the values.
     """
     num_candidates = candidates.shape[1]
@@ -68,10 +69,9 @@ def settle(slab, slots, values, p, seen, candidates, lean, lower, upper, drift, 
         row = slab[slots[i]]
         tick, passed = int(seen[i, 1]), passed_ticks(seen[i, 3])
         if passed == 0:
-            learn_settled(row, p, relative(row, p, values[i]), tick, num_candidates)
+            learn_settled(row, p, relative(row, p, values[i]), tick, int(seen[i, 5]), num_candidates)
         weigh_candidates(row, p, shares)
         choose(shares, passed, candidates[i], middle)
         if passed == 0:
             note_final(row, p, tick, candidates[i], middle, lower[i], upper[i])
-        drift[i, 0], drift[i, 1] = row[p.drift], row[p.drift + 1]
         spread(row, p, passed, middle, lean[i], lower[i], upper[i], mean[i], quantiles[i])

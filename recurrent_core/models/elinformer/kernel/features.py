@@ -18,12 +18,11 @@ from recurrent_core.models.elinformer.features import (
     NUM_PAST,
     SHAPE_MEMORY,
 )
-from recurrent_core.models.elinformer.fold import TICK_TURN
 from recurrent_core.models.elinformer.forecast import PROFILE_LAGS
 from recurrent_core.models.elinformer.kernel.calendar import read_memories
 from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.places import KNOT, NUM_KNOTS, NUM_READOUTS, clip, turn
-from recurrent_core.models.elinformer.layout import NUM_LEADS
+from recurrent_core.models.elinformer.layout import NUM_LEADS, TICK_TURN
 
 LAG = np.array(LAGS)
 PROFILE_LAG = np.array(PROFILE_LAGS)

@@ -7,12 +7,14 @@ import numpy as np
 
 from recurrent_core.calendar import NUM_MEMORIES
 from recurrent_core.mixing import PRIOR_SQUARE
-from recurrent_core.models.elinformer.fold import BIAS_RATE, CLIP, HABIT_RATE, MOST_SEASONS, MOST_TICKS, TICK_TURN
+from recurrent_core.models.elinformer.drift import MOST_OLD_ERROR
+from recurrent_core.models.elinformer.fold import BIAS_RATE, CLIP, HABIT_RATE, MOST_SEASONS, MOST_TICKS
 from recurrent_core.models.elinformer.kernel.calendar import learn_calendar, read_memories
 from recurrent_core.models.elinformer.kernel.compiling import compiled
+from recurrent_core.models.elinformer.kernel.drift import notice
 from recurrent_core.models.elinformer.kernel.moments import learn_pairs
 from recurrent_core.models.elinformer.kernel.places import AFFINE, KNOT, NOTE_START, NUM_KNOTS, RIDGE, SMOOTH, clip
-from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES
+from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES, TICK_TURN
 from recurrent_core.scaling import LARGEST
 
 
@@ -83,6 +85,7 @@ def _learn_error(row, place, size, rate):
 def _learn_arrived(row, p, k, at, value, residuals, scale):
     """The truth for the origins that lie a knot back has arrived: errors of read-outs and mix, residual decay."""
     tick = int(row[p.tick])
+    since = notice(row, p, k, value)
     for knot in range(NUM_KNOTS):
         lead = KNOT[knot]
         origin = (tick - lead) % int(TICK_TURN)
@@ -112,7 +115,8 @@ def _learn_arrived(row, p, k, at, value, residuals, scale):
         _learn_error(row, errors + RIDGE * NUM_KNOTS, value - row[said], rate)
         _learn_error(row, errors + AFFINE * NUM_KNOTS, value - row[said + NUM_NOTES], rate)
         error = value - row[said + 2 * NUM_NOTES]
-        _learn_error(row, p.mix_errors + knot, error, rate)
+        most = MOST_OLD_ERROR * np.float64(row[p.mix_errors + knot]) if lead > since else np.inf
+        _learn_error(row, p.mix_errors + knot, clip(error, most), rate)
         row[p.mix_last + knot] = error
         bias = p.mix_bias + knot
         row[bias] += max(1.0 / max(np.float64(row[p.arrived + knot]), 1.0), BIAS_RATE) * (error - row[bias])

@@ -89,6 +89,8 @@ class Rates(NamedTuple):
     residual_rate: float
     error_rate: float
     mix_power: int
+    warm_up_readings: int
+    drift_ratio: float
 
 
 def places_of(layout: StateLayout, config: ElinformerConfig) -> Places:

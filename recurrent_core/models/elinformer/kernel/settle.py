@@ -5,18 +5,21 @@ I know nothing of how a forecast was made.
 
 import numpy as np
 
-from recurrent_core.intervals import FIRST_GAIN, LEAST_GAIN, MAX_OFFSET, MISS_RATE
-from recurrent_core.models.elinformer.fold import TICK_TURN
+from recurrent_core.intervals import FIRST_GAIN, LEAST_GAIN, MAX_OFFSET, MISS_RATE, UNIT
+from recurrent_core.models.elinformer.drift import CALMING_TICKS, MOST_MISS
 from recurrent_core.models.elinformer.kernel.compiling import compiled
+from recurrent_core.models.elinformer.kernel.drift import learn_temper, temper_before
 from recurrent_core.models.elinformer.kernel.fold import anchor_of
 from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, at_lead, clip
-from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES
-from recurrent_core.models.elinformer.settle import CHOICE_POWER, CHOICE_RATE, DRIFT_FAST, DRIFT_SLOW
+from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES, TICK_TURN
+from recurrent_core.models.elinformer.settle import CHOICE_POWER, CHOICE_RATE
 
 
 @compiled
-def learn_settled(row, p, value, tick, num_candidates):
-    """The truth for the origins that lie a knot back has arrived: errors of the candidates, offsets, drift."""
+def learn_settled(row, p, value, tick, since, num_candidates):
+    """The truth for the origins that lie a knot back has arrived: errors of the candidates, offsets, temper."""
+    temper = temper_before(row, p, since)
+    total, num = 0.0, 0
     for knot in range(NUM_KNOTS):
         lead = KNOT[knot]
         origin = (tick - lead) % int(TICK_TURN)
@@ -32,14 +35,18 @@ def learn_settled(row, p, value, tick, num_candidates):
         noted = p.final_notes + note
         error = value - np.float64(row[noted])
         gain = max(FIRST_GAIN / (count + 20.0), LEAST_GAIN)
+        told = 0.0
         for side in range(2):
             place = p.offsets + side * NUM_KNOTS + knot
             beyond = error if side else -error
-            is_miss = beyond > row[noted + (1 + side) * NUM_NOTES] * np.exp(np.float64(row[place]))
+            distance = row[noted + (1 + side) * NUM_NOTES] * np.exp(np.float64(row[place]) + temper)
+            told += distance / (2.0 * UNIT)
+            is_miss = beyond > distance
             row[place] = clip(row[place] + gain * ((1.0 if is_miss else 0.0) - MISS_RATE), MAX_OFFSET)
-        if knot == 0:
-            row[p.drift] += max(1.0 / count, DRIFT_FAST) * (abs(error) - row[p.drift])
-            row[p.drift + 1] += max(1.0 / count, DRIFT_SLOW) * (abs(error) - row[p.drift + 1])
+        if lead <= since and since < CALMING_TICKS:
+            total += min(abs(error) / (told + 1e-30), MOST_MISS) - 1.0
+            num += 1
+    learn_temper(row, p, since, temper, total / max(num, 1))
 
 
 @compiled
@@ -85,18 +92,18 @@ def note_final(row, p, tick, candidates, middle, lower, upper):
 
 @compiled
 def spread(row, p, passed, middle, lean, lower, upper, mean, quantiles):
-    """The final forecast in the unit of the values, its sides widened as the offsets have it.
+    """The final forecast in the unit of the values, its sides widened as the offsets and the temper have it.
 
     Args:
         passed: ticks from the last reading to the origin.
         middle: [leads] median relative to the anchor; lean: [leads] mean minus median; lower, upper: [leads] the sides.
         mean: [leads], quantiles: [3, leads], written.
     """
-    anchor = anchor_of(row, p)
+    anchor, temper = anchor_of(row, p), np.float64(row[p.drift + 2])
     for place in range(len(mean)):
         below = at_lead(row[p.offsets : p.offsets + NUM_KNOTS], passed + place + 1)
         above = at_lead(row[p.offsets + NUM_KNOTS : p.offsets + 2 * NUM_KNOTS], passed + place + 1)
         quantiles[1, place] = anchor + middle[place]
         mean[place] = quantiles[1, place] + lean[place]
-        quantiles[0, place] = quantiles[1, place] - lower[place] * np.exp(below)
-        quantiles[2, place] = quantiles[1, place] + upper[place] * np.exp(above)
+        quantiles[0, place] = quantiles[1, place] - lower[place] * np.exp(below + temper)
+        quantiles[2, place] = quantiles[1, place] + upper[place] * np.exp(above + temper)
