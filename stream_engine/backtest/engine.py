@@ -12,7 +12,6 @@ import torch
 
 from connectors.records import Partition, RecordBatch
 from recurrent_core.models.interface import StreamingModel
-from stream_engine.localtime import second_of_week
 from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, StepBatch
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import NEVER_NS, Ledger, Slots
@@ -120,7 +119,7 @@ class ReplayEngine:
             self._ledger.slot[self._handles[silent]],
             (origin_ns - last_ns[silent]) / NS_PER_S,
             cadences_ns,
-            second_of_week(origins_ns, self._policy.timezone),
+            self._policy.calendar.second_of_week(origins_ns, cadences_ns),
         )
         return [Answers(silent, origins_ns, cadences_ns, result.mean, result.quantiles)]
 

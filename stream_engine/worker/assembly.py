@@ -5,16 +5,16 @@ I know every room's front door and nothing of what goes on inside.
 
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
-from zoneinfo import ZoneInfo
 
 from connectors.contracts import Sink, Source, StateStore
 from connectors.registry import open_sink, open_source, open_store
 from recurrent_core.models.interface import StreamingModel
-from recurrent_core.weights import load_model
+from recurrent_core.weights import load_card, load_model
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock, SystemClock
 from stream_engine.codec import Decoder, decoder_for, encoder_for
 from stream_engine.config import Config, ReadingConfig
+from stream_engine.localtime import Calendar, calendar_of
 from stream_engine.metrics import Metrics
 from stream_engine.pipeline import Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
@@ -84,14 +84,14 @@ def dead_letter_url(source_url: str) -> str:
     return parts._replace(netloc=parts.netloc + ".dlq", query="").geturl()
 
 
-def policy_of(config: Config) -> RouterPolicy:
+def policy_of(config: Config, calendar: Calendar) -> RouterPolicy:
     """What the router is told."""
     return RouterPolicy(
         cadence_ns=None if config.cadence is None else config.cadence.ns,
         default_cadence_ns=config.default_cadence.ns,
         emit_every_ns=0 if config.emit.every is None else config.emit.every.ns,
         late_is_rejected=config.late == "dead_letter",
-        timezone=ZoneInfo(config.calendar.timezone),
+        calendar=calendar,
     )
 
 
@@ -106,6 +106,8 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
     doors = Doors(config)
     device = choose_device(config.model.device)
     threads = choose_threads(config.model.threads)
+    learned = None if model else load_card(config.model.name)["facts"].get("calendar")
+    calendar = calendar_of(config.calendar.timezone, config.calendar.country, learned)
     stepper = Stepper(model or load_model(config.model.name), device, config.horizon, threads)
     ledger, slots = Ledger(), Slots(config.model.slots)
     store = doors.store()
@@ -116,7 +118,7 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         store=store,
         decoder=doors.decoder(),
         encoder=encoder_for(config.sink.format, stepper.model_label),
-        router=Router(policy_of(config), ledger, slots),
+        router=Router(policy_of(config, calendar), ledger, slots),
         ledger=ledger,
         slots=slots,
         stepper=stepper,
