@@ -5,20 +5,18 @@ depends on the log alone, never on how it was cut into batches.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from connectors.records import Partition
-from stream_engine.localtime import second_of_week
+from stream_engine.localtime import Calendar
 from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, Reject, SeriesKey, StepBatch
 from stream_engine.slots import NEVER_NS, NUM_GAPS, Ledger, Slots
 from stream_engine.watermark import MIN_GAPS, Progress
 
 MAX_SPAN_NS = 2**62
 NS_PER_S = 1e9
-UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,14 @@ class RouterPolicy:
         default_cadence_ns: stands in while no cadence is known.
         emit_every_ns: least event time between two forecasts of a series; 0 for one at every reading.
         late_is_rejected: whether a late reading becomes a dead letter or is only counted.
-        timezone: in which days and weeks are told.
+        calendar: in which days and weeks are told.
     """
 
     cadence_ns: int | None = None
     default_cadence_ns: int = 300_000_000_000
     emit_every_ns: int = 0
     late_is_rejected: bool = False
-    timezone: ZoneInfo = UTC
+    calendar: Calendar = field(default_factory=Calendar)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -299,7 +297,7 @@ class Router:
                     elapsed_s=elapsed_s[rows],
                     cadences_ns=cadences_ns[rows],
                     has_cadence=has_cadence[rows],
-                    second_of_week=second_of_week(columns.times_ns[rows], self._policy.timezone),
+                    second_of_week=self._policy.calendar.second_of_week(columns.times_ns[rows], cadences_ns[rows]),
                     is_due=is_due[rows],
                     arrival=arrival,
                 )

@@ -12,7 +12,6 @@ import torch
 
 from connectors.records import Partition, RecordBatch
 from recurrent_core.models.interface import StreamingModel
-from stream_engine.localtime import second_of_week
 from stream_engine.records import Bools, Float64s, Int64s, Placement, ReadingBatch, StepBatch
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import NEVER_NS, Ledger, Slots
@@ -133,6 +132,7 @@ class ReplayEngine:
         """Questions at cells, [n], whose sensors had their last readings at last_ns, [n]; times_ns: [r] of the rows."""
         row, series = np.divmod(cells, len(self._sensors))
         num, origins_ns = len(cells), times_ns[row]
+        cadences_ns = np.full(num, self._policy.cadence_ns or self._policy.default_cadence_ns, np.int64)
         return StepBatch(
             placement=NOBODY,
             wave_ends=NONE,
@@ -143,9 +143,9 @@ class ReplayEngine:
             times_ns=origins_ns,
             values=np.full(num, np.nan),
             elapsed_s=(origins_ns - last_ns) / NS_PER_S,
-            cadences_ns=np.full(num, self._policy.cadence_ns or self._policy.default_cadence_ns, np.int64),
+            cadences_ns=cadences_ns,
             has_cadence=np.ones(num, np.bool_),
-            second_of_week=second_of_week(origins_ns, self._policy.timezone),
+            second_of_week=self._policy.calendar.second_of_week(origins_ns, cadences_ns),
             is_due=np.ones(num, np.bool_),
             arrival=np.arange(num),
         )

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import orjson
 import torch
@@ -38,9 +37,9 @@ from stream_engine.backtest.report import Found, write_report
 from stream_engine.backtest.scores import Judged
 from stream_engine.clock import Clock, SystemClock
 from stream_engine.errors import ConfigError
+from stream_engine.localtime import Calendar
 from stream_engine.router import RouterPolicy
 
-UTC = ZoneInfo("UTC")
 SCORES_FILE, FORECASTS_FILE, REPORT_FILE = "scores.json", "forecasts.parquet", "report.html"
 
 
@@ -57,7 +56,7 @@ class Plan:
         baseline_sensors: how many sensors the peers of other libraries forecast, evenly spaced; None for all.
         only_at_readings: replay in order of arrival and score what the live engine would have sent, on a grid too.
         cadence_ns: the configured cadence; None for the grid's step, or each sensor's own.
-        timezone: in which days and weeks are told.
+        calendar: in which days and weeks are told.
         is_ablated: whether to score the model without each of its parts too.
     """
 
@@ -69,7 +68,7 @@ class Plan:
     baseline_sensors: int | None = None
     only_at_readings: bool = False
     cadence_ns: int | None = None
-    timezone: ZoneInfo = UTC
+    calendar: Calendar = field(default_factory=Calendar)
     is_ablated: bool = False
 
 
@@ -158,7 +157,7 @@ def run_backtest(
         }
     if out is not None:
         (out / SCORES_FILE).write_bytes(to_json(document))
-        found = Found(document, run.outcome.breakdown, run.history, plan.timezone)
+        found = Found(document, run.outcome.breakdown, run.history, plan.calendar.timezone)
         write_report(out / REPORT_FILE, found, out / FORECASTS_FILE, candidate.model.name)
     return document
 
@@ -199,7 +198,7 @@ def _prepare(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -
         cadence_ns = table.step_ns
     history = grid_history(table, plan.choice) if is_grid else arrival_history(table, plan.choice)
     check_readings(history, plan.path)
-    policy = RouterPolicy(cadence_ns=cadence_ns, timezone=plan.timezone)
+    policy = RouterPolicy(cadence_ns=cadence_ns, calendar=plan.calendar)
     engine = ReplayEngine(candidate.model, history.sensors, plan.horizon, policy, candidate.device)
     simple = tuple(dict.fromkeys((*(name for name in plan.baselines if name in BASELINES), SEASONAL)))
     slow = tuple(name for name in plan.baselines if name in PEERS)
@@ -227,7 +226,7 @@ def _prepare(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -
     first_ns, last_ns = history.span_ns
     spells = Spells.of(first_ns if start_ns is None else max(first_ns, start_ns), last_ns)
     names = tuple(dict.fromkeys((*plan.baselines, SEASONAL)))
-    breakdown = Breakdown(plan.horizon, len(history.sensors), names, spells, plan.timezone)
+    breakdown = Breakdown(plan.horizon, len(history.sensors), names, spells, plan.calendar.timezone)
     return _Run(engine, history, Outcome(plan.horizon, contenders, history.step_ns, breakdown), replay)
 
 

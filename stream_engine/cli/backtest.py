@@ -11,8 +11,9 @@ from stream_engine.backtest.baselines import BASELINES, check_names
 from stream_engine.backtest.history import Choice
 from stream_engine.backtest.peers.registry import PEERS
 from stream_engine.backtest.report import ablation_table, remarks, score_table
-from stream_engine.cli.data_options import condition, duration_ns, timezone
+from stream_engine.cli.data_options import condition, country, duration_ns, timezone
 from stream_engine.cli.progress import shown_progress
+from stream_engine.localtime import calendar_of
 
 if TYPE_CHECKING:
     from stream_engine.backtest.run import Candidate
@@ -67,7 +68,16 @@ def backtest(  # noqa: PLR0913 (one argument per option)
     cadence: Annotated[
         str | None, typer.Option(help="from reading to reading, such as 5m, where the data is no grid")
     ] = None,
-    zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",
+    zone: Annotated[
+        str | None, typer.Option("--timezone", help="whose hours and weekdays count; default: the model's, else UTC")
+    ] = None,
+    holidays: Annotated[
+        str | None,
+        typer.Option(
+            "--country",
+            help="whose public holidays count as Sundays, such as DK or DE-BY; none; default: the model's",
+        ),
+    ] = None,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="score the model without each of its parts too: seven replays for one")
     ] = False,
@@ -84,6 +94,7 @@ def backtest(  # noqa: PLR0913 (one argument per option)
 
         stream-engine backtest metr_la.csv --mask-zeros --test-start 2012-06-04T10:10:00Z --out scores/
     """
+    from recurrent_core.weights import load_card  # these bring torch, which takes seconds
     from stream_engine.backtest.run import (
         FORECASTS_FILE,
         REPORT_FILE,
@@ -95,6 +106,8 @@ def backtest(  # noqa: PLR0913 (one argument per option)
     )
 
     names = [] if baselines.strip() in ("", "none") else [name.strip() for name in baselines.split(",")]
+    judged = candidate(model, device)
+    learned = load_card(model)["facts"].get("calendar")
     plan = Plan(
         path=data,
         choice=Choice(channel, mask_zeros, condition(valid_where)),
@@ -104,10 +117,9 @@ def backtest(  # noqa: PLR0913 (one argument per option)
         baseline_sensors=baseline_sensors,
         only_at_readings=only_at_readings,
         cadence_ns=duration_ns("--cadence", cadence),
-        timezone=timezone(zone),
+        calendar=calendar_of(timezone(zone), country(holidays), learned),
         is_ablated=ablate,
     )
-    judged = candidate(model, device)
     with shown_progress("backtest", is_shown=not is_json) as bar:
         document = run_backtest(plan, judged, out, Watcher(bar.expect, bar.advance, bar.advance_other))
     if is_json:

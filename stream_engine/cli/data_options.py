@@ -5,7 +5,7 @@ I know nothing of what is done with them.
 
 from zoneinfo import ZoneInfo
 
-from stream_engine.config import Condition, Duration
+from stream_engine.config import NO_COUNTRY, Condition, Duration, check_country
 from stream_engine.errors import ConfigError
 
 
@@ -21,14 +21,26 @@ def condition(text: str | None) -> Condition | None:
         raise ConfigError(f"--valid-where: {text!r} {error}") from error
 
 
-def timezone(name: str) -> ZoneInfo:
-    """`--timezone` looked up.
+def country(name: str | None) -> str | None:
+    """`--country` as the engine spells it.
+
+    Raises:
+        ConfigError: no such country is known.
+    """
+    try:
+        return name if name in (None, NO_COUNTRY) else check_country(name)
+    except ValueError as error:
+        raise ConfigError(f"--country: {name!r} {error}") from error
+
+
+def timezone(name: str | None) -> str | None:
+    """`--timezone`, known to be one.
 
     Raises:
         ConfigError: there is no such zone.
     """
     try:
-        return ZoneInfo(name)
+        return None if name is None else ZoneInfo(name).key
     except (KeyError, ValueError, OSError) as error:
         raise ConfigError(f"--timezone: there is no zone {name!r}; wanted a name such as Europe/Berlin") from error
 

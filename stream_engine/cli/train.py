@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from stream_engine.backtest.history import Choice
-from stream_engine.cli.data_options import condition, timezone
+from stream_engine.cli.data_options import condition, country, timezone
+from stream_engine.localtime import calendar_of
 
 if TYPE_CHECKING:
     from stream_engine.training.run import Watcher
@@ -45,7 +46,13 @@ def train(  # noqa: PLR0913 (one argument per option)
         int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 2500, as the inner split has it")
     ] = None,
     name: Annotated[str | None, typer.Option(help="the artifact's name; default: the first file's")] = None,
-    zone: Annotated[str, typer.Option("--timezone", help="whose hours and weekdays count")] = "UTC",
+    zone: Annotated[str | None, typer.Option("--timezone", help="whose hours and weekdays count; default: UTC")] = None,
+    holidays: Annotated[
+        str | None,
+        typer.Option(
+            "--country", help="whose public holidays count as Sundays, such as DK or DE-BY, or none; default: none"
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to use")] = 1,
     is_json: Annotated[bool, typer.Option("--json", help="print the card's facts, and nothing else")] = False,
 ) -> None:
@@ -62,7 +69,7 @@ def train(  # noqa: PLR0913 (one argument per option)
         name=name or data[0].name.split(".", 1)[0],
         choice=Choice(channel, mask_zeros, condition(valid_where)),
         cuts=Cuts(train_end, valid_end),
-        timezone=timezone(zone),
+        calendar=calendar_of(timezone(zone), country(holidays), None),
         lengths=LENGTHS if steps is None else (steps,),
         seed=seed,
         threads=threads,

@@ -4,6 +4,7 @@ I know nothing of what is done with it.
 """
 
 from stream_engine.config.condition import Condition
+from stream_engine.config.countries import NO_COUNTRY, check_country
 from stream_engine.config.durations import Duration
 from stream_engine.config.load import load_config
 from stream_engine.config.secrets import SecretText, SecretUrl
@@ -23,6 +24,7 @@ from stream_engine.config.tree import (
 )
 
 __all__ = [
+    "NO_COUNTRY",
     "ApiConfig",
     "CalendarConfig",
     "Condition",
@@ -38,6 +40,7 @@ __all__ = [
     "SinkConfig",
     "SourceConfig",
     "StoreConfig",
+    "check_country",
     "load_config",
     "print_config",
 ]

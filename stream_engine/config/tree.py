@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from stream_engine.config.condition import Condition
+from stream_engine.config.countries import NO_COUNTRY, check_country
 from stream_engine.config.durations import Duration
 from stream_engine.config.secrets import SecretText, SecretUrl, is_secret_name
 
@@ -171,12 +172,33 @@ class RegistryConfig(Section):
 class CalendarConfig(Section):
     """What the local time of sensors is."""
 
-    timezone: str = Field(default="UTC", description="IANA name of the sensors' time zone, such as `Europe/Berlin`")
-    country: str | None = Field(default=None, description="country of public holidays (not supported yet)")
+    timezone: str | None = Field(
+        default=None,
+        description="IANA name of the sensors' time zone, such as `Europe/Berlin`; null: the model's, else UTC",
+    )
+    country: str | None = Field(
+        default=None,
+        description="country, or part of one, whose public holidays count as Sundays, such as `DK` or `DE-BY`; "
+        "null: the model's, else none; `none`: none",
+    )
+
+    @field_validator("country", mode="before")
+    @classmethod
+    def _norway_is_quoted(cls, value: object) -> object:
+        if value is False:
+            raise ValueError(f"must be text: YAML reads a bare NO as false; write 'NO' for Norway, or {NO_COUNTRY}")
+        return value
+
+    @field_validator("country")
+    @classmethod
+    def _country_is_known(cls, value: str | None) -> str | None:
+        return value if value in (None, NO_COUNTRY) else check_country(value)
 
     @field_validator("timezone")
     @classmethod
-    def _timezone_is_known(cls, value: str) -> str:
+    def _timezone_is_known(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
@@ -322,7 +344,6 @@ def _not_supported(config: Config) -> str | None:
         "emit.at: tick is not supported yet; use reading": config.emit.at == "tick",
         "emit.on_silence: true is not supported yet; use false": config.emit.on_silence,
         "late: merge is not supported yet; use drop or dead_letter": config.late == "merge",
-        "calendar.country is not supported yet; remove it": config.calendar.country is not None,
         "api is not served yet, so its keys would have no effect; remove the section": config.api != ApiConfig(),
     }
     return next((sentence for sentence, is_met in refused.items() if is_met), None)

@@ -6,7 +6,6 @@ I know nothing of models. Every sensor gets a number, 1 and up; one that stands 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from connectors.file.tables import Table
 from stream_engine.backtest.history import ArrivalHistory, Choice, GridHistory, arrival_history, grid_history
 from stream_engine.backtest.origins import parse_start_ns
 from stream_engine.errors import ConfigError
-from stream_engine.localtime import second_of_week
+from stream_engine.localtime import Calendar
 from stream_engine.records import Bools, Float64s, Int64s
 
 LEAST_ROWS = 96
@@ -62,7 +61,7 @@ class Cuts:
     valid_end: str | None = None
 
 
-def read_parts(paths: Sequence[Path], choice: Choice, cuts: Cuts, timezone: ZoneInfo) -> tuple[Part, ...]:
+def read_parts(paths: Sequence[Path], choice: Choice, cuts: Cuts, calendar: Calendar) -> tuple[Part, ...]:
     """The files' histories.
 
     Raises:
@@ -85,7 +84,7 @@ def read_parts(paths: Sequence[Path], choice: Choice, cuts: Cuts, timezone: Zone
                 numbers=np.array([numbers[sensor] for sensor in rows.sensors], np.int64),
                 times_ns=rows.times_ns,
                 step_ns=rows.step_ns,
-                second_of_week=second_of_week(rows.times_ns, timezone),
+                second_of_week=calendar.second_of_week(rows.times_ns, rows.step_ns),
                 values=rows.values,
                 train_end=train_end,
                 valid_end=valid_end,

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from recurrent_core.weights import save_model
 from stream_engine import __version__
 from stream_engine.backtest.history import Choice
 from stream_engine.errors import ConfigError
+from stream_engine.localtime import Calendar
 from stream_engine.training.fit import Course, Regimen, judge
 from stream_engine.training.harvest import Origins, Sampling, balanced, harvest
 from stream_engine.training.keep import Keeper
@@ -38,7 +38,6 @@ MAX_ORIGINS = 400_000
 MAX_JUDGED = 80_000
 KEEP_STEPS = 200
 """Steps from one writing of the progress to the next."""
-UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class TrainPlan:
         name: the artifact's.
         choice: channel, and what counts as a reading.
         cuts: where learning and choosing end.
-        timezone: in which days and weeks are told.
+        calendar: in which days and weeks are told.
         lengths: gradient steps to choose from.
         regimen: how the network is trained, but for its number of steps.
         seed: decides everything that is drawn.
@@ -63,7 +62,7 @@ class TrainPlan:
     name: str = "trained"
     choice: Choice = field(default_factory=Choice)
     cuts: Cuts = field(default_factory=Cuts)
-    timezone: ZoneInfo = UTC
+    calendar: Calendar = field(default_factory=Calendar)
     lengths: tuple[int, ...] = LENGTHS
     regimen: Regimen = field(default_factory=lambda: Regimen(batch=2048))
     seed: int = 0
@@ -92,7 +91,7 @@ def run_training(plan: TrainPlan, watcher: Watcher | None = None) -> dict[str, A
         ConfigError, TableError: the plan does not fit the data, or --out holds another run's progress.
     """
     torch.set_num_threads(plan.threads)
-    parts = read_parts(plan.paths, plan.choice, plan.cuts, plan.timezone)
+    parts = read_parts(plan.paths, plan.choice, plan.cuts, plan.calendar)
     keeper = Keeper(plan.out, fingerprint(plan, parts))
     facts = _Run(plan, parts, keeper, watcher or Watcher()).go()
     keeper.clear()
@@ -101,7 +100,7 @@ def run_training(plan: TrainPlan, watcher: Watcher | None = None) -> dict[str, A
 
 def fingerprint(plan: TrainPlan, parts: Sequence[Part]) -> str:
     """Of everything that decides a run: two with the same end with the same artifact."""
-    choices = (__version__, plan.seed, plan.lengths, asdict(plan.regimen), str(plan.timezone))
+    choices = (__version__, plan.seed, plan.lengths, asdict(plan.regimen), plan.calendar.to_dict())
     return hashlib.sha256(repr(choices).encode() + data_fingerprint(parts).encode()).hexdigest()
 
 
@@ -222,6 +221,7 @@ class _Run:
             "data_fingerprint": data_fingerprint(self._parts),
             "num_sensors": len({sensor for part in self._parts for sensor in part.sensors}),
             "rows": {part.name: {"train_end": part.train_end, "valid_end": part.valid_end} for part in self._parts},
+            "calendar": self._plan.calendar.to_dict(),
             "seed": self._plan.seed,
             "regimen": asdict(replace(self._plan.regimen, num_steps=length)),
             "inner_split_to_mix": {str(steps): trial for steps, trial in trials.items()},

@@ -5,18 +5,18 @@ I know every room's front door and nothing of what goes on inside.
 
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
-from zoneinfo import ZoneInfo
 
 from connectors.contracts import Delivery, Sink, Source, StateStore
 from connectors.registry import open_sink, open_source, open_store, open_transactions
 from connectors.schema_registry.client import SchemaRegistry
 from connectors.schema_registry.settings import RegistrySettings
 from recurrent_core.models.interface import StreamingModel
-from recurrent_core.weights import load_model
+from recurrent_core.weights import load_card, load_model
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock, SystemClock
 from stream_engine.codec import Decoder, Encoder, decoder_for, encoder_for
 from stream_engine.config import Config, ReadingConfig
+from stream_engine.localtime import Calendar, calendar_of
 from stream_engine.metrics import Metrics
 from stream_engine.pipeline import AtLeastOnce, Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
@@ -120,14 +120,14 @@ def dead_letter_url(source_url: str) -> str:
     return parts._replace(netloc=parts.netloc + ".dlq", query="").geturl()
 
 
-def policy_of(config: Config) -> RouterPolicy:
+def policy_of(config: Config, calendar: Calendar) -> RouterPolicy:
     """What the router is told."""
     return RouterPolicy(
         cadence_ns=None if config.cadence is None else config.cadence.ns,
         default_cadence_ns=config.default_cadence.ns,
         emit_every_ns=0 if config.emit.every is None else config.emit.every.ns,
         late_is_rejected=config.late == "dead_letter",
-        timezone=ZoneInfo(config.calendar.timezone),
+        calendar=calendar,
     )
 
 
@@ -142,6 +142,8 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
     doors = Doors(config)
     device = choose_device(config.model.device)
     threads = choose_threads(config.model.threads)
+    learned = None if model else load_card(config.model.name)["facts"].get("calendar")
+    calendar = calendar_of(config.calendar.timezone, config.calendar.country, learned)
     stepper = Stepper(model or load_model(config.model.name), device, config.horizon, threads)
     ledger, slots = Ledger(), Slots(config.model.slots)
     source, store = doors.source(), doors.store()
@@ -151,7 +153,7 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         store=store,
         decoder=doors.decoder(),
         encoder=doors.encoder(stepper.model_label),
-        router=Router(policy_of(config), ledger, slots),
+        router=Router(policy_of(config, calendar), ledger, slots),
         ledger=ledger,
         slots=slots,
         stepper=stepper,

@@ -6,16 +6,15 @@ I know nothing of models. The files themselves are no part of the project.
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from stream_engine.backtest.history import Choice
 from stream_engine.config import Condition
 from stream_engine.errors import ConfigError
+from stream_engine.localtime import Calendar
 from stream_engine.training.material import Cuts, Part, read_parts
 
-UTC = ZoneInfo("UTC")
 MAX_SENSORS = 32
 """Sensors of a set that are learned from, evenly spaced."""
 PLAIN, MASKED = Choice(), Choice(mask_zeros=True)
@@ -106,7 +105,7 @@ def read_sets(folder: Path, names: list[str]) -> Iterator[Part]:
     """
     for name in names:
         file, choice = SETS[name]
-        (part,) = read_parts([folder / f"{file}.npz"], choice, Cuts(), UTC)
+        (part,) = read_parts([folder / f"{file}.npz"], choice, Cuts(), Calendar())
         chosen = np.unique(np.linspace(0, len(part.sensors) - 1, MAX_SENSORS).round().astype(np.int64))
         yield replace(
             part,

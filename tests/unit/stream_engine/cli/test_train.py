@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from recurrent_core.weights import load_card
 from stream_engine.cli.program import app
 from tests.unit.stream_engine.training.histories import tide, write_wide
 
@@ -29,3 +31,26 @@ def test_too_short_a_history_is_refused(tmp_path: Path) -> None:
     data = write_wide(tmp_path / "tide.csv", *tide(num_days=2))
     refused = CliRunner().invoke(app, ["train", str(data), "--out", str(tmp_path / "mine")])
     assert "wanted at least 96" in str(refused.exception)
+
+
+def test_the_calendar_of_training_goes_with_the_artifact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data, out = write_wide(tmp_path / "tide.csv", *tide()), tmp_path / "mine"
+    where = ["--timezone", "Europe/Copenhagen", "--country", "dk"]
+    cuts = ["--train-end", "216", "--valid-end", "264", "--steps", "3", "--out", str(out)]
+    trained = CliRunner().invoke(app, ["train", str(data), *cuts, *where])
+    assert trained.exit_code == 0, trained.output
+    learned = {"timezone": "Europe/Copenhagen", "country": "DK"}
+    assert load_card(out)["facts"]["calendar"] == learned
+    told = CliRunner().invoke(app, ["model", "info", str(out)])
+    assert "Europe/Copenhagen" in told.stdout
+    arguments = ["backtest", str(data), "--test-start", "264", "--model", str(out), "--baselines", "none", "--json"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert not caplog.records, "the model's own calendar is taken without a word"
+    assert CliRunner().invoke(app, [*arguments, "--country", "none"]).exit_code == 0
+    assert "learned with the calendar Europe/Copenhagen, holidays of DK" in caplog.text
+
+
+def test_an_unknown_country_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    data = write_wide(tmp_path / "tide.csv", *tide())
+    refused = CliRunner().invoke(app, ["train", str(data), "--out", str(tmp_path / "mine"), "--country", "Denmrk"])
+    assert "--country: 'Denmrk' names no country that is known; did you mean 'DK'?" in str(refused.exception)

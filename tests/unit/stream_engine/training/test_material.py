@@ -1,21 +1,19 @@
 """Files become parts: cut where asked, sensors numbered, irregular readings put on rows."""
 
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from stream_engine.backtest.history import Choice
 from stream_engine.errors import ConfigError
+from stream_engine.localtime import Calendar
 from stream_engine.training.material import Cuts, Part, read_parts
 from tests.unit.stream_engine.training.histories import HOUR_S, MONDAY_S, tide, write_long, write_wide
 
-UTC = ZoneInfo("UTC")
-
 
 def read(path: Path, cuts: Cuts | None = None) -> Part:
-    (part,) = read_parts([path], Choice(), cuts or Cuts(), UTC)
+    (part,) = read_parts([path], Choice(), cuts or Cuts(), Calendar())
     return part
 
 
@@ -67,6 +65,6 @@ def test_irregular_readings_land_on_the_nearest_row(tmp_path: Path) -> None:
 def test_a_sensor_of_two_files_keeps_its_number(tmp_path: Path) -> None:
     first = write_wide(tmp_path / "first.csv", *tide(num_sensors=2))
     second = write_wide(tmp_path / "second.csv", *tide(num_sensors=3))
-    parts = read_parts([first, second], Choice(), Cuts(), UTC)
+    parts = read_parts([first, second], Choice(), Cuts(), Calendar())
     assert [part.numbers.tolist() for part in parts] == [[1, 2], [1, 2, 3]]
     assert [part.name for part in parts] == ["first", "second"]

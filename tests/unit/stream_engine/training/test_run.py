@@ -12,6 +12,7 @@ from torch import nn
 from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_card, load_model
 from stream_engine.errors import ConfigError
+from stream_engine.localtime import Calendar
 from stream_engine.training import run
 from stream_engine.training.fit import Course, Regimen, flipped, judge
 from stream_engine.training.harvest import Origins, Sampling, harvest
@@ -123,7 +124,7 @@ def test_a_folder_that_cannot_be_made_is_refused(plan: TrainPlan, tmp_path: Path
 
 def harvested(path: Path, end: int, is_changed: bool = False) -> Origins:
     """Origins of the rows below `end`, as they came; with every later reading changed, if asked."""
-    (part,) = read_parts([path], run.Choice(), Cuts("216", "264"), run.UTC)
+    (part,) = read_parts([path], run.Choice(), Cuts("216", "264"), Calendar())
     if is_changed:
         part.values[end:] = 1e6
     return harvest(part, as_it_came(part, end), run.Elinformer.untrained(), Sampling(), np.random.default_rng(1))
@@ -137,7 +138,7 @@ def test_what_lies_beyond_the_end_is_never_seen(plan: TrainPlan) -> None:
 
 
 def test_a_block_is_unknown_to_the_state_that_meets_it(plan: TrainPlan) -> None:
-    (part,) = read_parts(plan.paths, plan.choice, plan.cuts, plan.timezone)
+    (part,) = read_parts(plan.paths, plan.choice, plan.cuts, plan.calendar)
     passage = blocks_left_out(part, 216, 4)[1]
     first = int(np.flatnonzero(passage.is_shown)[0])
     block = passage.rows[passage.is_shown]

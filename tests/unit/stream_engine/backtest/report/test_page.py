@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from stream_engine.backtest.history import GridHistory
 from stream_engine.backtest.report import Found
 from stream_engine.backtest.report.sections import verdict
 from stream_engine.backtest.report.tables import MOST_SENSORS
-from stream_engine.backtest.run import UTC, Candidate, Plan, run_backtest
+from stream_engine.backtest.run import Candidate, Plan, run_backtest
 from tests.support.engine import CountingModel
 
 JUDGED = Candidate(CountingModel(), torch.device("cpu"), 0, ("seen",))
@@ -150,8 +151,8 @@ def test_the_verdict_says_what_may_be_chance() -> None:
         },
     }
     nothing = GridHistory((), np.zeros(2, np.int64), np.zeros((2, 0)), 1)
-    breakdown = Breakdown(1, 0, (), Spells.of(0, 1), UTC)
-    assert verdict(Found(document, breakdown, nothing, UTC)) == (
+    breakdown = Breakdown(1, 0, (), Spells.of(0, 1), ZoneInfo("UTC"))
+    assert verdict(Found(document, breakdown, nothing, ZoneInfo("UTC"))) == (
         "On the same cells, 2.0 % more error than seasonal_naive (may be chance), the strongest baseline; "
         "50.0 % less error than persistence. 70.0 % of the truths fell into the 80 % interval: too narrow."
     )
