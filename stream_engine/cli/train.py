@@ -89,7 +89,7 @@ def summary(facts: dict[str, Any]) -> list[str]:
     """What a person wants to know of a run, line by line."""
     lines = [
         f"{facts['parameters']:,} parameters, {facts['num_sensors']} sensors, {facts['regimen']['num_steps']} steps",
-        "against the same model without the network:",
+        "against the mix alone:",
     ]
     for steps, trial in facts["inner_split_to_mix"].items():
         lines.append(f"  inner split, {steps} steps: {_told(trial)}")
