@@ -124,6 +124,7 @@ class StepBatch:
         second_of_week: [n] local time, 0 is Monday 00:00.
         is_due: [n] whether a forecast is to be sent.
         arrival: [n] permutation: column[arrival] is in order of arrival.
+        rank: [n] place in order of arrival; readings of equal rank are of one moment, and hear each other.
     """
 
     placement: Placement
@@ -140,6 +141,7 @@ class StepBatch:
     second_of_week: Float64s
     is_due: Bools
     arrival: Int64s
+    rank: Int64s
 
     def __len__(self) -> int:
         return len(self.handles)

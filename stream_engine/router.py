@@ -300,6 +300,7 @@ class Router:
                     second_of_week=self._policy.calendar.second_of_week(columns.times_ns[rows], cadences_ns[rows]),
                     is_due=is_due[rows],
                     arrival=arrival,
+                    rank=order,
                 )
             )
         return steps

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recurrent_core.models.interface import Arrival, Outlook, Runs, StreamingModel
+from recurrent_core.models.interface import Arrival, Groups, Outlook, Runs, StreamingModel
 from stream_engine.errors import ConfigError
 from stream_engine.records import Bools, Int64s, SeriesKey, Status, StepBatch, StepResult
+from stream_engine.watermark import Progress
 
 Float32s = NDArray[np.float32]
 
@@ -114,6 +115,7 @@ class Stepper:
         self._device = device
         self._horizon = horizon
         self._slab = Slab(model.init_state(1).to(device))
+        self._fresh_group = model.init_group()
         self._num_found_broken = 0
         model.prepare(device, threads)
 
@@ -166,14 +168,28 @@ class Stepper:
         return np.asarray(row[0].cpu().numpy())
 
     @torch.inference_mode()
-    def step(self, batch: StepBatch) -> StepResult:
-        """Fold every reading of the batch in order, forecasting after each; a value of NaN is a question."""
+    def step(self, batch: StepBatch, progress: Sequence[Progress]) -> StepResult:
+        """Fold every reading of the batch in order, forecasting after each; a value of NaN is a question.
+
+        Args:
+            progress: of the partition of each of the batch's sources, whose groups move on.
+        """
         columns = self._upload(
             np.stack([batch.values, batch.elapsed_s, batch.cadences_ns / NS_PER_S, batch.second_of_week])
         )
         runs = Runs(batch.slots, batch.wave_ends)
-        outlook = self._model.sequence(Arrival(*columns), runs, self._slab.tensor, self._horizon)
+        groups = self._groups(batch, progress)
+        outlook = self._model.sequence(Arrival(*columns), runs, self._slab.tensor, self._horizon, groups)
         return self._mended(self._download(outlook, batch.has_cadence), batch)
+
+    def _groups(self, batch: StepBatch, progress: Sequence[Progress]) -> Groups | None:
+        """The partitions' groups, for a model that has groups; rows of its `state` are theirs from now on."""
+        if not len(self._fresh_group):
+            return None
+        state = np.stack([one.group if len(one.group) else self._fresh_group for one in progress])
+        for one, row in zip(progress, state, strict=True):
+            one.group = row
+        return Groups(state, batch.source, batch.rank, batch.times_ns / NS_PER_S)
 
     def _mended(self, result: StepResult, batch: StepBatch) -> StepResult:
         """The result with every series that is not finite started afresh and forecast as its last value."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stream_engine.records import Int64s
+from stream_engine.records import Float64s, Int64s
 
 NUM_EARLY_GAPS = 64
 MIN_GAPS = 3
@@ -27,10 +27,13 @@ class Progress:
         early_gaps_ns: the first NUM_EARLY_GAPS gaps between readings of one sensor, in arrival order:
             their median stands in for the cadence of a sensor too young to have its own. It is frozen
             after that, so it depends on the log alone and never on how the log was cut into batches.
+        group: [group_floats] float64, what the model keeps of the partition's series together; empty at the start,
+            and where it keeps nothing.
     """
 
     watermark_ns: int | None = None
     early_gaps_ns: list[int] = field(default_factory=list)
+    group: Float64s = field(default_factory=lambda: np.empty(0))
 
     def advance(self, times_ns: Int64s) -> None:
         """Take note of event times, [n]."""

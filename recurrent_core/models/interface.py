@@ -44,6 +44,23 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
+class Groups:
+    """Which readings of a batch hear of which, for models whose series attend to each other within a group.
+
+    Attributes:
+        state: [groups, group_floats] float64, each group's, changed by the model.
+        of: [n] int64, the group of each reading.
+        rank: [n] int64, readings are heard in this order; those of equal rank hear each other.
+        time_s: [n] float64, event time of each reading, seconds.
+    """
+
+    state: NDArray[np.float64]
+    of: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    time_s: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """A forecast asked of each slot at a moment when it has no reading.
 
@@ -123,6 +140,10 @@ class StreamingModel(ABC):
     def inscribe(self, state: Tensor, numbers: NDArray[np.int64]) -> None:  # noqa: B027  most models know no series
         """Write into fresh rows, [n, state_floats], in place, which series they are of; numbers [n] of `number_of`."""
 
+    def init_group(self) -> NDArray[np.float64]:
+        """The state of a group that has heard nothing, [group_floats]; empty for a model without groups."""
+        return np.empty(0)
+
     def renew(self, state: Tensor) -> None:
         """Make rows, [n, state_floats], fresh in place; of which series they are stays."""
         state.copy_(self.init_state(len(state)))
@@ -155,7 +176,9 @@ class StreamingModel(ABC):
         new_state = state.clone()
         return self.advance(arrival, new_state, horizon), new_state
 
-    def sequence(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int) -> Outlook:
+    def sequence(
+        self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, groups: Groups | None = None
+    ) -> Outlook:
         """Fold runs of readings into the rows of a slab, in place, and forecast after each.
 
         A value of NaN is a question: the slot forecasts from its state as it stands, and elapsed_s, > 0, is the time
@@ -166,6 +189,8 @@ class StreamingModel(ABC):
             arrival: [n] columns on the slab's device; a question's slot has had a reading.
             runs: where they go.
             slab: [rows, state_floats] float32, changed.
+            groups: who hears whom; None where nobody does, as in `advance` and `ask`. A model without groups, as one
+                that has only this way, does not look at them.
         """
         is_question = arrival.value.isnan()
         order = torch.arange(len(is_question), device=slab.device)

@@ -148,12 +148,13 @@ class ReplayEngine:
             second_of_week=self._policy.calendar.second_of_week(origins_ns, cadences_ns),
             is_due=np.ones(num, np.bool_),
             arrival=np.arange(num),
+            rank=np.zeros(num, np.int64),
         )
 
     def _carry_out(self, step: StepBatch) -> Answers:
         loaded = step.placement.loaded
         self._stepper.reset(step.placement.loaded_slots, [self._ledger.keys[handle] for handle in loaded.tolist()])
-        result = self._stepper.step(step)
+        result = self._stepper.step(step, [self._progress[self._partition]])
         self.num_readings += int((~np.isnan(step.values)).sum())
         due = step.arrival[step.is_due[step.arrival]]
         return Answers(
@@ -163,7 +164,7 @@ class ReplayEngine:
 
 def _joined(steps: Sequence[StepBatch], num_sensors: int) -> StepBatch:
     """Readings and questions as one step, row by row; a row is one wave: its readings, then its questions."""
-    names = {field.name for field in fields(StepBatch)} - {"placement", "wave_ends", "arrival"}
+    names = {field.name for field in fields(StepBatch)} - {"placement", "wave_ends", "arrival", "rank"}
     columns = {name: np.concatenate([getattr(step, name) for step in steps]) for name in names}
     row = columns["readings"] // num_sensors
     order = np.lexsort((columns["readings"], np.isnan(columns["values"]), row))
@@ -172,5 +173,6 @@ def _joined(steps: Sequence[StepBatch], num_sensors: int) -> StepBatch:
         placement=steps[0].placement,
         wave_ends=np.cumsum(in_row[in_row > 0]),
         arrival=np.arange(len(order)),
+        rank=row[order],
         **{name: column[order] for name, column in columns.items()},
     )

@@ -221,15 +221,14 @@ class Checkpointer:
                 shard = Shard(keys, self._ledger.entries[mine], rows[start : start + len(mine)])
                 blobs[number] = encode_shard(self._slab.layout_id, shard)
                 start += len(mine)
-        meta = Meta(
+        meta = Meta.of(
+            progress,
             position=position,
             num_series=len(handles),
             state_floats=self._slab.state_floats,
             layout_id=self._slab.layout_id,
             model=self._slab.model_label,
             saved_at_ns=self._clock.now_ns(),
-            watermark_ns=progress.watermark_ns,
-            early_gaps_ns=progress.early_gaps_ns,
         )
         is_full = len(shards) == -(-len(handles) // SHARD_SIZE)
         self._store.save(partition, self._epochs[partition], StateWrite(encode_meta(meta), blobs, is_full))

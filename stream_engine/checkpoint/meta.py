@@ -8,9 +8,10 @@ hence the checksum.
 
 import struct
 import zlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 from connectors.errors import StoredStateError
 from connectors.records import Position
@@ -18,7 +19,7 @@ from stream_engine.errors import ConfigError
 from stream_engine.watermark import Progress
 
 MAGIC = b"SESM"
-META_FORMAT = 1
+META_FORMAT = 2
 PREFIX = struct.Struct("<4sHI")
 JSON_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What bytes that are not the JSON wanted can make of msgspec."""
@@ -35,7 +36,7 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         state_floats: floats in one state row.
         layout_id, model: whose state it is.
         saved_at_ns: clock time of the checkpoint, for people.
-        watermark_ns, early_gaps_ns: the partition's `Progress`.
+        watermark_ns, early_gaps_ns, group: the partition's `Progress`; group as float64's bytes, little end first.
     """
 
     position: Annotated[Position, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -46,11 +47,18 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     saved_at_ns: Nanoseconds
     watermark_ns: Nanoseconds | None
     early_gaps_ns: list[Natural]
+    group: bytes
 
     @property
     def progress(self) -> Progress:
         """The partition's event time as it was."""
-        return Progress(self.watermark_ns, list(self.early_gaps_ns))
+        return Progress(self.watermark_ns, list(self.early_gaps_ns), np.frombuffer(self.group, "<f8").copy())
+
+    @classmethod
+    def of(cls, progress: Progress, **others: Any) -> "Meta":
+        """The meta of a partition that has come so far; others: what is not of its progress."""
+        group = progress.group.astype("<f8").tobytes()
+        return cls(watermark_ns=progress.watermark_ns, early_gaps_ns=progress.early_gaps_ns, group=group, **others)
 
 
 def encode_meta(meta: Meta) -> bytes:
@@ -76,9 +84,12 @@ def decode_meta(blob: bytes) -> Meta:
     if zlib.crc32(body) != checksum:
         raise StoredStateError("the stored position of a partition does not match its checksum")
     try:
-        return msgspec.json.decode(body, type=Meta)
+        meta = msgspec.json.decode(body, type=Meta)
     except JSON_FAULTS as error:
         raise StoredStateError(f"the stored position of a partition cannot be read: {error}") from error
+    if len(meta.group) % 8:
+        raise StoredStateError(f"the stored position of a partition holds a torn group, {len(meta.group)} bytes")
+    return meta
 
 
 def check_model(meta: Meta, model: str, layout_id: str, where: str) -> None:

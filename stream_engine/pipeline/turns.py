@@ -358,7 +358,7 @@ class Pipeline:
         """Carry out one step batch; the forecasts to send, in order of arrival."""
         parts = self._parts
         parts.checkpointer.make_room(batch.placement)
-        result = parts.stepper.step(batch)
+        result = parts.stepper.step(batch, [self._held[one.records.partition].progress for one in readings])
         parts.metrics.resets.inc(result.num_resets)
         parts.metrics.evictions.inc(len(batch.placement.evicted))
         records = [one.records for one in readings]

@@ -6,24 +6,27 @@ I know nothing of files or of where the origins come from. Same origins, regimen
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recurrent_core import mixing
-from recurrent_core.models.elinformer.features import LAGS, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.features import GAP, LAGS, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.group_net import attend
 from recurrent_core.models.elinformer.layout import NUM_LEADS
-from recurrent_core.models.elinformer.mix_net import MixNet
-from recurrent_core.models.elinformer.series_net import UNKNOWN, SeriesNet
-from stream_engine.training.harvest import Origins
+from recurrent_core.models.elinformer.made import UNKNOWN
+from recurrent_core.models.elinformer.mix_net import MixNet, says
+from recurrent_core.models.elinformer.series_net import SeriesNets
+from stream_engine.training.harvest import Origins, moment_starts
 
 LEVELS = (0.1, 0.5, 0.9)
 LEAST, MOST = len(LAGS), len(LAGS) + 1
 """Places of the ring's extremes among the features, which change places where signs are flipped."""
 SAMPLE = 20_000
+MEMBER_TICKS = 1.5
+"""Ticks since its last reading below which a series is a member of its group: as while serving, the newest two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,18 @@ class Verdict:
     coverage_80: float
 
 
+class Networks(nn.Module):
+    """What stands on top of a mix: a MixNet and, where series are known, the SeriesNets."""
+
+    def __init__(self, mix_net: MixNet, series_nets: SeriesNets | None = None) -> None:
+        super().__init__()
+        self.mix_net, self.series_nets = mix_net, series_nets
+
+
 class Course:
     """Networks in training on the same origins; owns their optimiser.
 
-    The first is the MixNet. Where series are known, two SeriesNets follow: one that sees levels, one that sees shapes.
-    `averaged` are those to keep.
+    Where series are known whole moments are drawn, since series hear each other. `averaged` are the networks to keep.
     """
 
     def __init__(self, sets: Sequence[Origins], regimen: Regimen, seed: int, num_series: int = 0) -> None:
@@ -79,30 +89,21 @@ class Course:
         self._draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            kinds = (True, False) if num_series else ()
-            nets = [SeriesNet(num_series, sees_levels) for sees_levels in kinds]
-            self.networks = nn.ModuleList([MixNet(), *nets])
+            self.networks = Networks(MixNet(), SeriesNets(num_series) if num_series else None)
         self._regimen = regimen
         self._all = Origins.joined(sets)
-        share = torch.cat([torch.full((len(one),), max(len(one), 1) ** -0.5) for one in sets])
-        self._bounds = share.double().cumsum(0)
+        starts = moment_starts(self._all.moment) if num_series else torch.arange(len(self._all))
+        self._ends = torch.cat([starts, torch.tensor([len(self._all)])])
+        share = torch.cat([torch.full((len(one),), max(len(one), 1) ** -0.5) for one in sets]).double().cumsum(0)
+        self._bounds = share[self._ends[1:] - 1]
+        self._num_drawn = max(1, round(regimen.batch * len(starts) / len(self._all)))
         sample = self._all[torch.randint(len(self._all), (SAMPLE,), generator=self._draw)]
-        self.mix_net.standardise(sample.features)
-        for net in self.series_nets:
-            net.standardise(sample.features, sample.newest)
+        self.networks.mix_net.standardise(sample.features)
+        if self.networks.series_nets is not None:
+            self.networks.series_nets.standardise(sample.shown)
         self.averaged = copy.deepcopy(self.networks).requires_grad_(False).eval()
         self._optimiser = torch.optim.AdamW(self.networks.parameters(), lr=regimen.rate, weight_decay=regimen.decay)
         self.step = 0
-
-    @property
-    def mix_net(self) -> MixNet:
-        """The first of the networks."""
-        return cast(MixNet, self.networks[0])
-
-    @property
-    def series_nets(self) -> list[SeriesNet]:
-        """The others."""
-        return [cast(SeriesNet, net) for net in list(self.networks)[1:]]
 
     def learn(self, num_steps: int, told: Callable[[float], None] = lambda _: None) -> None:
         """Take so many gradient steps, at most to the regimen's end; `told` takes each step's loss."""
@@ -110,11 +111,11 @@ class Course:
             torch.manual_seed(int(torch.randint(1 << 31, (), generator=self._draw)))  # drop-out's
             batch = self._batch()
             loss = self._mix_loss(batch)
-            for net in self.series_nets:
-                loss = loss + self._series_loss(net, batch)
+            if self.networks.series_nets is not None:
+                loss = loss + self._series_loss(self.networks.series_nets, batch)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            for network in self.networks:
+            for network in self.networks.children():
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             for group in self._optimiser.param_groups:
                 group["lr"] = self._rate()
@@ -152,24 +153,48 @@ class Course:
         self.step = int(tensors["step"])
 
     def _batch(self) -> Origins:
-        """Origins drawn by their share."""
-        at = torch.rand(self._regimen.batch, generator=self._draw, dtype=torch.float64) * self._bounds[-1]
-        return self._all[torch.searchsorted(self._bounds, at).clamp(max=len(self._all) - 1)]
+        """Origins, or whole moments of them, drawn by their share."""
+        at = torch.rand(self._num_drawn, generator=self._draw, dtype=torch.float64) * self._bounds[-1]
+        drawn = torch.searchsorted(self._bounds, at).clamp(max=len(self._bounds) - 1)
+        starts, sizes = self._ends[drawn], (self._ends[1:] - self._ends[:-1])[drawn]
+        number = torch.arange(len(drawn)).repeat_interleave(sizes)
+        places = torch.arange(len(number)) - (sizes.cumsum(0) - sizes)[number] + starts[number]
+        return replace(self._all[places], moment=number)
 
     def _mix_loss(self, batch: Origins) -> Tensor:
         """The MixNet's, half of the origins upside down."""
         sign = torch.where(torch.rand(len(batch), generator=self._draw) < 0.5, -1.0, 1.0)
-        pinball, _, mean = losses(self.mix_net, *flipped(batch.features, batch.truths, sign))
+        pinball, _, mean = losses(self.networks.mix_net, *flipped(batch.features, batch.truths, sign))
         weights = batch.weights
         return ((pinball + self._regimen.mean_share * mean) * weights).sum() / weights.sum().clamp(min=1e-9)
 
-    def _series_loss(self, net: SeriesNet, batch: Origins) -> Tensor:
-        """A SeriesNet's: |error| of its median, some of the series unheard of."""
+    def _series_loss(self, nets: SeriesNets, batch: Origins) -> Tensor:
+        """The SeriesNets': |error| of their medians, some of the series unheard of, some moments with few members."""
         is_unknown = torch.rand(len(batch), generator=self._draw) < self._regimen.unknown_share
-        series = torch.where(is_unknown, UNKNOWN, batch.series)
-        shift = net(batch.features, batch.newest, batch.scale, series) / batch.error
-        loss: Tensor = ((batch.truths - shift).abs() * batch.weights).sum() / batch.weights.sum().clamp(min=1e-9)
+        batch = replace(batch, series=torch.where(is_unknown, UNKNOWN, batch.series))
+        num_moments = int(batch.moment[-1]) + 1
+        share = (2.0 * torch.rand(num_moments, generator=self._draw)).clamp(max=1.0)[batch.moment]
+        is_there = torch.rand(len(batch), generator=self._draw) <= share
+        weights = batch.weights / batch.weights.sum().clamp(min=1e-9)
+        loss = torch.zeros(())
+        for shift in shifts(nets, batch, is_there):
+            loss = loss + ((batch.truths - shift / batch.error).abs() * weights).sum()
         return loss
+
+
+def shifts(nets: SeriesNets, origins: Origins, is_there: Tensor | None = None) -> list[Tensor]:
+    """What the SeriesNets would shift the mix by, each [n, NUM_LEADS], in the unit of the values.
+
+    Args:
+        origins: whole moments.
+        is_there: [n] bool, who tells the others anything; None for everyone who would while serving.
+    """
+    features, number = origins.features, torch.unique(origins.moment, return_inverse=True)[1]
+    is_member = (origins.series != UNKNOWN) & (says(features) > 0) & (features[:, GAP] < math.log1p(MEMBER_TICKS))
+    if is_there is not None:
+        is_member &= is_there
+    said: list[Tensor] = nets(origins.shown, attend(nets.group(origins.shown), number, is_member))
+    return said
 
 
 def flipped(features: Tensor, truths: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,27 +222,23 @@ def losses(network: MixNet, features: Tensor, truths: Tensor) -> tuple[Tensor, T
     return pinball, is_inside, mean
 
 
-def middles(networks: nn.ModuleList, origins: Origins) -> Tensor:
+def middles(networks: Networks, origins: Origins) -> Tensor:
     """The median of each network, relative to the mix and in its expected errors, [n, networks, NUM_LEADS]."""
-    mix_net, *nets = networks
-    shown = (origins.features, origins.newest, origins.scale, origins.series)
-    first = mixing.at_leads(mix_net(origins.features)[0], torch.arange(1, NUM_LEADS + 1)[None])
-    return torch.stack([first, *(net(*shown) / origins.error for net in nets)], dim=1)
+    first = mixing.at_leads(networks.mix_net(origins.features)[0], torch.arange(1, NUM_LEADS + 1)[None])
+    nets = networks.series_nets
+    others = [] if nets is None else [shift / origins.error for shift in shifts(nets, origins)]
+    return torch.stack([first, *others], dim=1)
 
 
 @torch.no_grad()
-def judge(networks: nn.ModuleList, origins: Origins, size: int = 8192) -> Verdict:
-    """Networks against the mix on origins they have not learned from; of several the middle is their mean.
-
-    Args:
-        networks: as a Course has them.
-    """
-    newborn = nn.ModuleList([MixNet()])
+def judge(networks: Networks, origins: Origins, size: int = 8192) -> Verdict:
+    """Networks against the mix on origins they have not learned from; of several the middle is their mean."""
+    newborn = Networks(MixNet())
     sums = torch.zeros(5, dtype=torch.float64)
     for batch in origins.batches(size):
         for place, some in enumerate((networks, newborn)):
             miss = (batch.truths - middles(some, batch).mean(dim=1)).abs()
-            pinball, is_inside, _ = losses(cast(MixNet, some[0]), batch.features, batch.truths)
+            pinball, is_inside, _ = losses(some.mix_net, batch.features, batch.truths)
             sums[2 * place] += (miss * batch.weights).sum()
             sums[2 * place + 1] += (pinball * batch.weights).sum()
             sums[4] += (is_inside & (batch.weights > 0)).sum() if some is networks else 0.0

@@ -5,6 +5,7 @@ I know nothing of networks but their features. Everything is in units of the mix
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurrent_core.models.elinformer.layout import NUM_LEADS
-from recurrent_core.models.elinformer.made import Made
+from recurrent_core.models.elinformer.made import Made, Shown
 from recurrent_core.models.elinformer.mix_net import FIRST_COUNT
 from recurrent_core.models.elinformer.model import Elinformer
 from recurrent_core.models.interface import Arrival, Runs
-from stream_engine.records import Float64s
+from stream_engine.records import Float64s, Int64s
 from stream_engine.training.material import Part
 from stream_engine.training.passages import Passage
 
@@ -39,6 +40,7 @@ class Origins:
         error: [n, NUM_LEADS] float32, the mix's expected error, in the unit of the values.
         newest, scale: [n] float64, the slot's last reading and its scale.
         series: [n] int64, the number of the slot's series, 0 where none is known.
+        moment: [n] int64, never falling; origins of equal moment are of one row of one passage, and hear each other.
     """
 
     features: Tensor
@@ -48,23 +50,40 @@ class Origins:
     newest: Tensor
     scale: Tensor
     series: Tensor
+    moment: Tensor
 
     def __len__(self) -> int:
         return len(self.features)
 
+    @property
+    def shown(self) -> Shown:
+        """What networks of the trained dress look at."""
+        return Shown(self.features, self.newest, self.scale, self.series)
+
     @classmethod
     def joined(cls, some: Sequence["Origins"]) -> "Origins":
-        """All of them, in order."""
-        return cls(*(torch.cat([getattr(one, field.name) for one in some]) for field in fields(cls)))
+        """All of them, in order; moments of different ones stay apart."""
+        columns = {field.name: torch.cat([getattr(one, field.name) for one in some]) for field in fields(cls)}
+        ends = [0, *(int(one.moment[-1]) + 1 if len(one) else 0 for one in some)]
+        first = torch.tensor(ends).cumsum(0)[:-1]
+        columns["moment"] += first.repeat_interleave(torch.tensor([len(one) for one in some]))
+        return cls(**columns)
 
     def __getitem__(self, places: Tensor | slice) -> "Origins":
         """Some of them."""
         return Origins(*(getattr(self, field.name)[places] for field in fields(self)))
 
     def batches(self, size: int) -> Iterator["Origins"]:
-        """All of them in order, at most so many at a time."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
+        """All of them in order, about so many at a time, no moment cut in two."""
+        starts = moment_starts(self.moment)
+        cuts = torch.unique(starts[torch.searchsorted(starts, torch.arange(0, len(self), size), right=True) - 1])
+        for start, end in pairwise([*cuts.tolist(), len(self)]):
+            yield self[start:end]
+
+
+def moment_starts(moment: Tensor) -> Tensor:
+    """Places at which moments begin, [moments]; moment: [n], never falling."""
+    return torch.cat([torch.zeros(min(1, len(moment)), dtype=torch.int64), 1 + moment.diff().nonzero()[:, 0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +140,8 @@ def harvest(
             )
             made = model.observe(arrival, Runs(slots, np.cumsum(is_told.sum(axis=1))), slab)
             is_kept = passage.is_shown[cut][step] & _drawn(made.count.numpy(), sampling, draw)
-            kept.append(_origins(made, truths[rows][step, slots] - model.anchors(slab).numpy()[slots, None], is_kept))
+            apart = truths[rows][step, slots] - model.anchors(slab).numpy()[slots, None]
+            kept.append(_origins(made, apart, start + step, is_kept))
         advance(len(rows))
     return Origins.joined(kept)
 
@@ -152,15 +172,16 @@ def _drawn(count: Float64s, sampling: Sampling, draw: np.random.Generator) -> ND
     return np.asarray((count >= FIRST_COUNT) & (draw.random(len(count)) < share))
 
 
-def _origins(made: Made, truths: Float64s, is_kept: NDArray[np.bool_]) -> Origins:
-    """The origins kept, truths relative to the anchor."""
+def _origins(made: Made, truths: Float64s, moment: Int64s, is_kept: NDArray[np.bool_]) -> Origins:
+    """The origins kept, truths relative to the anchor; moment: [n], never falling."""
     made = made[torch.from_numpy(np.flatnonzero(is_kept))]
     error = np.maximum(made.error.numpy(), 1e-30)
     miss = (truths[is_kept] - made.mix.numpy()) / error
     has_truth = np.isfinite(miss)
     miss = np.where(has_truth, np.clip(miss, -MOST_ERRORS, MOST_ERRORS), 0.0)
     missed, weights, usual = (torch.from_numpy(each.astype(np.float32)) for each in (miss, error * has_truth, error))
-    return Origins(made.features, missed, weights, usual, made.newest, made.scale.double(), made.series)
+    when = torch.from_numpy(moment[is_kept])
+    return Origins(made.features, missed, weights, usual, made.newest, made.scale.double(), made.series, when)
 
 
 def balanced(origins: Origins) -> Origins:

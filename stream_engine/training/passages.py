@@ -6,7 +6,7 @@ whose calendar does not know them. Learning from the first way alone teaches a n
 warmed on the block itself would leak its truths. I know nothing of models.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -64,6 +64,11 @@ def blocks_left_out(part: Part, num_rows: int, num_blocks: int) -> list[Passage]
             )
         )
     return passages
+
+
+def thinned(passage: Passage, share: float, draw: np.random.Generator) -> Passage:
+    """The same way with only so large a share of its rows kept, by chance."""
+    return replace(passage, is_shown=passage.is_shown & (draw.random(len(passage.rows)) < share))
 
 
 def _seconds(part: Part) -> Float64s:

@@ -25,7 +25,7 @@ from stream_engine.training.fit import Course, Regimen, judge
 from stream_engine.training.harvest import Origins, Sampling, balanced, harvest
 from stream_engine.training.keep import Keeper
 from stream_engine.training.material import Cuts, Part, read_parts
-from stream_engine.training.passages import Passage, as_it_came, blocks_left_out
+from stream_engine.training.passages import Passage, as_it_came, blocks_left_out, thinned
 
 NUM_BLOCKS = 5
 """Blocks that are left out in turn."""
@@ -36,6 +36,7 @@ LENGTHS = (1000, 2500)
 MAX_ORIGINS = 400_000
 """Origins learned from at most, by chance; their features take 0.9 KB each."""
 MAX_JUDGED = 80_000
+NS_PER_S = 1e9
 KEEP_STEPS = 200
 """Steps from one writing of the progress to the next."""
 
@@ -64,7 +65,7 @@ class TrainPlan:
     cuts: Cuts = field(default_factory=Cuts)
     calendar: Calendar = field(default_factory=Calendar)
     lengths: tuple[int, ...] = LENGTHS
-    regimen: Regimen = field(default_factory=lambda: Regimen(batch=2048))
+    regimen: Regimen = field(default_factory=lambda: Regimen(batch=4096))
     seed: int = 0
     threads: int = 1
 
@@ -117,7 +118,8 @@ def data_fingerprint(parts: Sequence[Part]) -> str:
 def known_of(parts: Sequence[Part], channel: str) -> Known:
     """Every sensor of the parts, by its number."""
     numbers = {name: number for part in parts for name, number in zip(part.sensors, part.numbers.tolist(), strict=True)}
-    return Known(tuple(sorted(numbers, key=lambda name: numbers[name])), channel)
+    steps_s = sorted(part.step_ns / NS_PER_S for part in parts)
+    return Known(tuple(sorted(numbers, key=lambda name: numbers[name])), channel, steps_s[len(steps_s) // 2])
 
 
 class _Run:
@@ -145,7 +147,8 @@ class _Run:
             verdict = asdict(judge(course.averaged, self._judged("validation", ends)))
         facts = self._facts(length, trials, verdict, course)
         version = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:8]
-        model = self._model.with_networks(course.averaged, self._plan.name, version, self._known)
+        made = course.averaged
+        model = self._model.with_networks(made.mix_net, made.series_nets, self._plan.name, version, self._known)
         save_model(model, self._plan.out, facts)
         return facts
 
@@ -206,9 +209,10 @@ class _Run:
         sets = []
         for number, (part, some) in enumerate(zip(self._parts, passages, strict=True)):
             cells = sum(int(passage.is_shown.sum()) for passage in some) * len(part.sensors)
-            sampling = Sampling(min(1.0, most / len(self._parts) / max(cells, 1)))
+            share = min(1.0, most / len(self._parts) / max(cells, 1))
             draw = np.random.default_rng([self._plan.seed, number])
-            found = [harvest(part, passage, self._model, sampling, draw, self._watcher.advance) for passage in some]
+            thin = [thinned(passage, share, draw) for passage in some]
+            found = [harvest(part, passage, self._model, Sampling(), draw, self._watcher.advance) for passage in thin]
             sets.append(balanced(Origins.joined(found)))
         return Origins.joined(sets)
 

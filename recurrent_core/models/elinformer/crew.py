@@ -21,7 +21,7 @@ class Crew:
     """So many threads; they live as long as the process."""
 
     def __init__(self, threads: int = 1) -> None:
-        self._threads = threads
+        self.threads = threads
         self._pool = ThreadPoolExecutor(threads, "rows") if threads > 1 else None
 
     def map(self, work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
@@ -36,7 +36,7 @@ class Crew:
         Args:
             order: [n] readings, those of a slot side by side. slots: [n] of each reading.
         """
-        num_parts = min(self._threads, len(order) // FEWEST_READINGS)
+        num_parts = min(self.threads, len(order) // FEWEST_READINGS)
         if num_parts < 2:
             return [order]
         is_first = np.diff(slots[order], prepend=-1) != 0

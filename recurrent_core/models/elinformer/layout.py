@@ -47,6 +47,10 @@ NOTED_SIDES = 3
 """What is noted of the final forecast at the knots: its middle and the distances of its two sides."""
 TICK_TURN = float(NUM_LEADS * 2**18)
 """Ticks are counted modulo this: exact in float32, a multiple of the journal's length."""
+GROUP_HEADS, GROUP_WIDTH = 2, 8
+"""Of the attention across a group: heads, and floats of a key or a value."""
+NUM_TOLD = 2 * GROUP_HEADS * GROUP_WIDTH
+"""Keys and values that a series told its group last; their tick follows."""
 LAYOUT_VERSION = 3
 Parts = dict[str, Tensor]
 """Views of rows, part by part."""
@@ -56,7 +60,8 @@ def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "")
     """The row of the given config and number of forecasts to choose from; its id changes with every shape here.
 
     Args:
-        series: a fingerprint of the series that the model knows by number, if it knows any: rows then keep theirs.
+        series: a fingerprint of the series that the model knows by number, if it knows any: rows then keep theirs, and
+            what they told their group last.
     """
     num_readouts = len(READOUTS)
     memories = calendar.NUM_MEMORIES
@@ -101,6 +106,6 @@ def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "")
             "settled": (NUM_KNOTS,),
             "offsets": (2, NUM_KNOTS),
             "drift": (3,),
-            **({"series": ()} if series else {}),
+            **({"series": (), "told": (NUM_TOLD + 1,)} if series else {}),
         },
     )

@@ -4,7 +4,7 @@ I know nothing of how either was computed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,25 @@ from recurrent_core.config import ElinformerConfig
 from recurrent_core.intervals import UNIT
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.interface import Outlook
+
+UNKNOWN = 0
+"""The number of every series that was not learnt from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Origins, as networks of the trained dress are shown them.
+
+    Attributes:
+        features: [n, NUM_FEATURES] float32.
+        newest, scale: [n] float64, the slot's last value and its scale.
+        series: [n] int64; numbers beyond those learnt count as UNKNOWN.
+    """
+
+    features: Tensor
+    newest: Tensor
+    scale: Tensor
+    series: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +44,7 @@ class Made:
         scale, count: [batch], of the slot when it forecast.
         newest: [batch] float64, the slot's last reading; series: [batch] int64, the number of its series, or 0.
         features: [batch, NUM_FEATURES] float32 for a network; [batch, 0] where none is asked.
+        heard: [batch, NUM_HEARD] float32 of the slot's group, for a network that listens; None without groups.
     """
 
     mix: Tensor
@@ -34,10 +54,17 @@ class Made:
     newest: Tensor
     series: Tensor
     features: Tensor
+    heard: Tensor | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """What networks of the trained dress look at."""
+        return Shown(self.features, self.newest, self.scale, self.series)
 
     def __getitem__(self, places: Tensor) -> "Made":
         """Those of some slots."""
-        return Made(*(getattr(self, field.name)[places] for field in fields(self)))
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[places] for name, column in columns.items() if column is not None})
 
 
 @dataclass(frozen=True, slots=True)

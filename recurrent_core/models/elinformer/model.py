@@ -6,31 +6,37 @@ from them, `note` the forecast for the day its truths arrive. README.md beside m
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from recurrent_core import scaling
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
+from recurrent_core.models.elinformer.group_net import NUM_HEARD
+from recurrent_core.models.elinformer.hearing import Hearing
+from recurrent_core.models.elinformer.kernel.group import GROUP_FLOATS, NO_TICK
 from recurrent_core.models.elinformer.layout import NUM_LEADS, READOUTS, make_layout
-from recurrent_core.models.elinformer.made import Final, Made, finish_plain
+from recurrent_core.models.elinformer.made import UNKNOWN, Final, Made, finish_plain
 from recurrent_core.models.elinformer.mix_net import MixNet, says
 from recurrent_core.models.elinformer.on_cpu import OnCpu
 from recurrent_core.models.elinformer.on_torch import OnTorch
-from recurrent_core.models.elinformer.series_net import UNKNOWN, SeriesNet
-from recurrent_core.models.interface import Arrival, Outlook, Question, Runs, StreamingModel
+from recurrent_core.models.elinformer.series_net import SeriesNets
+from recurrent_core.models.interface import Arrival, Groups, Outlook, Question, Runs, StreamingModel
 
 DEFAULT_PRIOR = (1.0, 2.0, 2.0, 2.0, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.5, 1.05, 1.3)
 """Errors expected of each read-out in a new slot, relative to persistence; see READOUTS."""
 
 PRIOR, NETWORK, SERIES_NETS = "readout_prior", "network.", "series_nets."
 """Names of the artifact's tensors: the prior, and the beginnings of the networks'."""
+
+
+Network = TypeVar("Network", MixNet, SeriesNets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +46,24 @@ class Known:
     Attributes:
         names: each name's number is its place, counted from 1.
         channel: the channel they were learnt on, "" where there was just one.
+        cadence_s: of the history they were learnt from, the tick in which series of a group hear each other.
     """
 
     names: tuple[str, ...] = ()
     channel: str = ""
+    cadence_s: float = 300.0
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> "Known":
         """What an artifact tells of them; nothing where it knows none."""
-        return cls(tuple(map(str, told.get("names", ()))), str(told.get("channel", "")))
+        if not told:
+            return cls()
+        return cls(tuple(map(str, told["names"])), str(told["channel"]), float(told["cadence_s"]))
 
     @property
     def fingerprint(self) -> str:
-        """Of names and order, "" without names."""
-        told = json.dumps([self.channel, *self.names])
+        """Of names, order and cadence, "" without names."""
+        told = json.dumps([self.channel, self.cadence_s, *self.names])
         return hashlib.sha256(told.encode()).hexdigest()[:8] if self.names else ""
 
 
@@ -85,11 +95,11 @@ class Elinformer(StreamingModel):
         self.series_nets = _series_nets(tensors, len(self.known.names))
         wanted = {PRIOR: (len(READOUTS),)}
         found = {key: tuple(each.shape) for key, each in tensors.items() if not key.startswith((NETWORK, SERIES_NETS))}
-        if found != wanted or (len(self.series_nets) > 0) > (self.network is not None and bool(self.known.names)):
+        if found != wanted or (self.series_nets is not None) > (self.network is not None and bool(self.known.names)):
             raise ConfigError(f"elinformer wants the tensors {wanted} and those of its networks, found {found}")
         self.config = config
         self.tensors = tensors
-        num_candidates = 1 + (self.network is not None) + len(self.series_nets)
+        num_candidates = 1 + (self.network is not None) + 2 * (self.series_nets is not None)
         self.layout = make_layout(config, num_candidates, self.known.fingerprint)
         self._numbers = {name: number for number, name in enumerate(self.known.names, start=1)}
         self._name, self._version = name, version
@@ -109,14 +119,13 @@ class Elinformer(StreamingModel):
         return cls(config or ElinformerConfig(), {PRIOR: torch.tensor(DEFAULT_PRIOR)}, name, version, known)
 
     def with_networks(
-        self, networks: Iterable[nn.Module], name: str, version: str, known: Known | None = None
+        self, mix_net: MixNet, series_nets: SeriesNets | None, name: str, version: str, known: Known | None = None
     ) -> "Elinformer":
-        """This model with a MixNet on top of its mix, and, after it, the SeriesNets that know some series, or none."""
-        network, *others = networks
-        nets = nn.ModuleList(others)
+        """This model with a MixNet on top of its mix, and the networks that know some series, if there are any."""
         tensors = {PRIOR: self.tensors[PRIOR]}
-        tensors |= {NETWORK + key: tensor.detach().clone() for key, tensor in network.state_dict().items()}
-        tensors |= {SERIES_NETS + key: tensor.detach().clone() for key, tensor in nets.state_dict().items()}
+        for prefix, network in ((NETWORK, mix_net), (SERIES_NETS, series_nets)):
+            state = {} if network is None else network.state_dict()
+            tensors |= {prefix + key: tensor.detach().clone() for key, tensor in state.items()}
         return Elinformer(self.config, tensors, name, version, known)
 
     @property
@@ -146,6 +155,13 @@ class Elinformer(StreamingModel):
         is_theirs = channel in ("", self.known.channel) or not self.known.channel
         return self._numbers.get(name, UNKNOWN) if is_theirs else UNKNOWN
 
+    def init_group(self) -> NDArray[np.float64]:
+        if self.series_nets is None:
+            return super().init_group()
+        group = np.zeros(GROUP_FLOATS)
+        group[0] = NO_TICK
+        return group
+
     def inscribe(self, state: Tensor, numbers: NDArray[np.int64]) -> None:
         if self.known.names:
             self.layout.view(state, "series").copy_(torch.from_numpy(numbers))
@@ -159,6 +175,7 @@ class Elinformer(StreamingModel):
     def prepare(self, device: torch.device, threads: int = 1) -> None:
         if self.network is not None:
             self.network.to(device)
+        if self.series_nets is not None:
             self.series_nets.to(device)
         if device.type == "cpu":
             self._on_cpu.prepare(self.init_state(1), threads)
@@ -173,12 +190,15 @@ class Elinformer(StreamingModel):
             parts = self.layout.views(state)
             return self._on_torch.advance(arrival, parts, horizon, self._prior(state), self._finish)
 
-    def sequence(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int) -> Outlook:
+    def sequence(
+        self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, groups: Groups | None = None
+    ) -> Outlook:
         if slab.is_cuda:
             return super().sequence(arrival, runs, slab, horizon)
         self._check(slab, horizon)
         with torch.inference_mode():
-            return self._on_cpu.advance(arrival, runs.slots, slab, horizon, self._prior(slab), self._finish)
+            hearing = self._hearing(groups)
+            return self._on_cpu.advance(arrival, runs.slots, slab, horizon, self._prior(slab), self._finish, hearing)
 
     def observe(self, arrival: Arrival, runs: Runs, slab: Tensor) -> Made:
         """Fold runs of readings as `sequence` does; what a network on top of the mix is shown at each.
@@ -221,10 +241,18 @@ class Elinformer(StreamingModel):
         if self.network is None:
             return finish_plain(made)
         final = self.network.finish(made)
+        if self.series_nets is None:
+            return final
         with torch.inference_mode():
-            shown = (made.features, made.newest, made.scale, made.series)
-            said = [_shifted(made, net(*shown)) for net in self.series_nets]
-        return replace(final, candidates=torch.cat([final.candidates, *said], dim=1)) if said else final
+            heard = made.features.new_zeros(len(made.mix), NUM_HEARD) if made.heard is None else made.heard
+            said = [_shifted(made, shift) for shift in self.series_nets(made.shown, heard)]
+        return replace(final, candidates=torch.cat([final.candidates, *said], dim=1))
+
+    def _hearing(self, groups: Groups | None) -> Hearing | None:
+        """Of a batch, where this model's series hear each other."""
+        if groups is None or self.series_nets is None:
+            return None
+        return Hearing(self.series_nets.group, groups, self.known.cadence_s)
 
     def _prior(self, state: Tensor) -> Tensor:
         return self.tensors[PRIOR].to(state.device)
@@ -237,37 +265,32 @@ class Elinformer(StreamingModel):
 
 
 def _network(tensors: dict[str, Tensor]) -> MixNet | None:
-    """The network among an artifact's tensors, if there is one.
+    """The network on top of the mix among an artifact's tensors, if there is one."""
+    state = _under(NETWORK, tensors)
+    return _loaded(MixNet(), state) if state else None
+
+
+def _series_nets(tensors: dict[str, Tensor], num_series: int) -> SeriesNets | None:
+    """The networks that know series among an artifact's tensors, if there are some."""
+    state = _under(SERIES_NETS, tensors)
+    return _loaded(SeriesNets(num_series), state) if state else None
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def _loaded(network: Network, state: dict[str, Tensor]) -> Network:
+    """The network with these weights, ready to serve.
 
     Raises:
-        ConfigError: its tensors do not fit.
+        ConfigError: they do not fit.
     """
-    state = {key.removeprefix(NETWORK): tensor for key, tensor in tensors.items() if key.startswith(NETWORK)}
-    if not state:
-        return None
-    network = MixNet()
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ConfigError(f"the network's tensors do not fit this version: {error}") from error
+        raise ConfigError(f"a network's tensors do not fit this version: {error}") from error
     return network.eval().requires_grad_(False)
-
-
-def _series_nets(tensors: dict[str, Tensor], num_series: int) -> nn.ModuleList:
-    """The networks that know series among an artifact's tensors: one that sees levels, one that sees shapes.
-
-    Raises:
-        ConfigError: their tensors do not fit.
-    """
-    state = {key.removeprefix(SERIES_NETS): each for key, each in tensors.items() if key.startswith(SERIES_NETS)}
-    if not state:
-        return nn.ModuleList()
-    nets = nn.ModuleList(SeriesNet(num_series, sees_levels) for sees_levels in (True, False))
-    try:
-        nets.load_state_dict(state)
-    except RuntimeError as error:
-        raise ConfigError(f"the networks' tensors do not fit this version: {error}") from error
-    return nets.eval().requires_grad_(False)
 
 
 def _shifted(made: Made, shift: Tensor) -> Tensor:

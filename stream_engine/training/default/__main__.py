@@ -55,7 +55,7 @@ def main(
     course.learn(steps, lambda _: None)
     console.print(f"learned; {time.monotonic() - began_s:.0f} s", highlight=False)
     facts = {"trained_on": ["generated series", *trained_on(names)], "seed": seed, "steps": steps}
-    save_model(model.with_networks(course.averaged, "default", "1"), out, facts)
+    save_model(model.with_networks(course.averaged.mix_net, None, "default", "1"), out, facts)
 
 
 def _many(parts: list[Part], model: Elinformer, draw: np.random.Generator) -> Origins:
