@@ -1,4 +1,4 @@
-"""What each part of the elinformer's mix is worth: the mix alone, and the mix without some of its read-outs.
+"""What each part of the elinformer is worth: without its group, the mix alone, and the mix without some read-outs.
 
 A read-out whose expected error is out of reach never gets any weight, whatever its real errors are: the prior counts
 for two of at most a hundred readings. The keys of the moments still read the calendar. I know nothing of data or
@@ -25,6 +25,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "window only": (RIDGE, AFFINE, *CALENDAR),
 }
 """Name -> read-outs left out; no network stands on any of these mixes."""
+DEAF = "group not heard"
+"""The whole model, its series deaf to each other: of a model whose series attend to each other."""
 
 
 def variants(model: StreamingModel) -> dict[str, Elinformer]:
@@ -35,7 +37,7 @@ def variants(model: StreamingModel) -> dict[str, Elinformer]:
     """
     if not isinstance(model, Elinformer):
         raise ConfigError(f"--ablate: model {model.name!r} has no parts that can be left out; the elinformer has")
-    made = {}
+    made = {DEAF: model.without_group()} if model.hears_group else {}
     for name, left_out in VARIANTS.items():
         prior = model.tensors[PRIOR].clone()
         prior[[READOUTS.index(readout) for readout in left_out]] = OUT_OF_REACH

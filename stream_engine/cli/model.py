@@ -47,6 +47,7 @@ def card_of(name: str) -> dict[str, Any]:
     return {
         "model": f"{artifact.name}@{artifact.version}",
         "state_bytes_per_sensor": 4 * artifact.state_floats,
+        "group_bytes_per_partition": artifact.init_group().nbytes,
         "parameters": parameters,
         "max_horizon": artifact.max_horizon,
         "layout_id": artifact.layout_id,

@@ -4,6 +4,7 @@ I know nothing of files or of who owns the slots. A reading's way: `fold` it int
 from them, `note` the forecast for the day its truths arrive. README.md beside me has the equations.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ class Elinformer(StreamingModel):
         self.tensors = tensors
         num_candidates = 1 + (self.network is not None) + 2 * (self.series_nets is not None)
         self.layout = make_layout(config, num_candidates, self.known.fingerprint)
+        self._hears = self.series_nets is not None
         self._numbers = {name: number for number, name in enumerate(self.known.names, start=1)}
         self._name, self._version = name, version
         self._on_torch = OnTorch(config, has_network=self.network is not None)
@@ -127,6 +129,17 @@ class Elinformer(StreamingModel):
             state = {} if network is None else network.state_dict()
             tensors |= {prefix + key: tensor.detach().clone() for key, tensor in state.items()}
         return Elinformer(self.config, tensors, name, version, known)
+
+    def without_group(self) -> "Elinformer":
+        """This model with its series deaf to each other."""
+        deaf = copy.copy(self)
+        deaf._hears = False
+        return deaf
+
+    @property
+    def hears_group(self) -> bool:
+        """Whether its series attend to each other within a group."""
+        return self._hears
 
     @property
     def name(self) -> str:
@@ -156,7 +169,7 @@ class Elinformer(StreamingModel):
         return self._numbers.get(name, UNKNOWN) if is_theirs else UNKNOWN
 
     def init_group(self) -> NDArray[np.float64]:
-        if self.series_nets is None:
+        if not self._hears:
             return super().init_group()
         group = np.zeros(GROUP_FLOATS)
         group[0] = NO_TICK
@@ -250,7 +263,7 @@ class Elinformer(StreamingModel):
 
     def _hearing(self, groups: Groups | None) -> Hearing | None:
         """Of a batch, where this model's series hear each other."""
-        if groups is None or self.series_nets is None:
+        if groups is None or self.series_nets is None or not self._hears:
             return None
         return Hearing(self.series_nets.group, groups, self.known.cadence_s)
 

@@ -124,7 +124,8 @@ def ablations(found: Found) -> str:
         return ""
     note = (
         "The same replay without some parts: the mix alone has no network on top, and the others are that mix without "
-        "some of its read-outs. A part is worth what is lost without it, while the other parts stand in for it."
+        "some of its read-outs; a model whose sensors attend to each other is also shown deaf. A part is worth what is "
+        "lost without it, while the other parts stand in for it."
     )
     table = scrolled(tables.ablation_rows(found), "Scores without some parts")
     return section("What each part is worth", f"{table}<p class='note'>{note}</p>", "ablations")
