@@ -33,7 +33,7 @@ class Progress:
 
     watermark_ns: int | None = None
     early_gaps_ns: list[int] = field(default_factory=list)
-    group: Float64s = field(default_factory=lambda: np.empty(0))
+    group: Float64s = field(default_factory=lambda: np.empty(0), compare=False)
 
     def advance(self, times_ns: Int64s) -> None:
         """Take note of event times, [n]."""

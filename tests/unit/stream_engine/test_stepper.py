@@ -8,6 +8,7 @@ from recurrent_core.models.elinformer.model import Known
 from stream_engine.errors import ConfigError
 from stream_engine.records import Placement, Status, StepBatch
 from stream_engine.stepper import FIRST_SLOTS, Slab, Stepper, choose_device
+from stream_engine.watermark import Progress
 from tests.support.engine import CountingModel
 from tests.support.models import with_series_nets
 
@@ -38,6 +39,7 @@ def batch(slots: list[int], values: list[float], wave_ends: list[int]) -> StepBa
         second_of_week=np.zeros(num),
         is_due=np.ones(num, np.bool_),
         arrival=np.arange(num),
+        rank=np.arange(num),
     )
 
 
@@ -64,7 +66,7 @@ def test_waves_are_stepped_in_order_and_slots_beside_them_keep_theirs(device: st
     stepper = Stepper(CountingModel(), torch.device(device), 2)
     stepper.reset(np.asarray([0, 1, 2]), [("a", ""), ("b", ""), ("c", "")])
     stepper.put(np.asarray([2]), np.full((1, 3), 7e37, np.float32))
-    result = stepper.step(batch([0, 1, 0, 0], [5.0, 7.0, 6.0, 1.0], [2, 3, 4]))
+    result = stepper.step(batch([0, 1, 0, 0], [5.0, 7.0, 6.0, 1.0], [2, 3, 4]), [Progress()])
     assert stepper.rows(np.asarray([0, 1])).tolist() == [[1.0, 12.0, 3.0], [7.0, 7.0, 1.0]]
     assert (stepper.rows(np.asarray([2])) == np.float32(7e37)).all()
     assert result.mean[:, 0].tolist() == [5.0, 7.0, 6.0, 1.0]
@@ -74,7 +76,7 @@ def test_waves_are_stepped_in_order_and_slots_beside_them_keep_theirs(device: st
 def test_a_state_that_is_not_finite_starts_afresh_and_its_forecast_is_the_last_value() -> None:
     stepper = Stepper(CountingModel(), torch.device("cpu"), 2)
     stepper.reset(np.asarray([0, 1]), [("a", ""), ("b", "")])
-    result = stepper.step(batch([0, 1], [1e300, 7.0], [2]))
+    result = stepper.step(batch([0, 1], [1e300, 7.0], [2]), [Progress()])
     assert result.num_resets == 1
     assert result.mean.tolist() == [[1e300, 1e300], [7.0, 7.0]]
     assert result.status.tolist() == [Status.WARMING_UP, Status.OK]
@@ -91,7 +93,7 @@ def test_rows_are_told_whose_they_are_and_keep_it_when_they_start_afresh() -> No
     spoiled = stepper.rows(np.asarray([4]))
     spoiled[:, :place] = np.nan
     stepper.put(np.asarray([4]), spoiled)
-    assert stepper.step(batch([4], [7.0], [1])).num_resets == 1
+    assert stepper.step(batch([4], [7.0], [1]), [Progress()]).num_resets == 1
     row = stepper.rows(np.asarray([4]))[0]
     assert row[place] == 2.0
     assert not np.delete(row, place).any()
@@ -109,8 +111,8 @@ def test_no_row_that_is_not_finite_leaves_the_slab_and_the_next_step_tells_of_it
     for _ in range(2):
         assert stepper.rows(slots).tolist() == np.asarray(wanted, np.float32).tolist()
     assert caplog.messages == ["the state of 3 series was not finite and starts afresh"]
-    assert stepper.step(batch([4], [5.0], [1])).num_resets == 3
-    assert stepper.step(batch([4], [6.0], [1])).num_resets == 0
+    assert stepper.step(batch([4], [5.0], [1]), [Progress()]).num_resets == 3
+    assert stepper.step(batch([4], [6.0], [1]), [Progress()]).num_resets == 0
 
 
 def test_a_horizon_beyond_the_models_is_refused() -> None:

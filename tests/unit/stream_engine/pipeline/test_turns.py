@@ -1,6 +1,7 @@
 """The way of a reading, and what a crash, a revoke or a lost store leaves behind."""
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import orjson
@@ -13,6 +14,7 @@ from stream_engine.errors import ConfigError
 from stream_engine.pipeline import Rhythm
 from stream_engine.records import StepBatch, StepResult
 from stream_engine.router import RouterPolicy
+from stream_engine.watermark import Progress
 from tests.support.engine import CountingModel, Engine, message
 from tests.support.scripted import DictStore, Log
 
@@ -380,9 +382,9 @@ def test_turns_take_as_many_records_as_their_time_allows() -> None:
     engine = Engine(log_of(2_000), rhythm=Rhythm(max_records=4_000))
     taken, step = [], engine.stepper.step
 
-    def slow_step(batch: StepBatch) -> StepResult:
+    def slow_step(batch: StepBatch, progress: Sequence[Progress]) -> StepResult:
         engine.clock.advance(len(batch) / 500.0)
-        return step(batch)
+        return step(batch, progress)
 
     engine.stepper.step = slow_step  # type: ignore[method-assign]
     for _ in range(5):

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_card, load_model
 from stream_engine.errors import ConfigError
 from stream_engine.localtime import Calendar
 from stream_engine.training import run
-from stream_engine.training.fit import Course, Regimen, flipped, judge
+from stream_engine.training.fit import Course, Networks, Regimen, flipped, judge
 from stream_engine.training.harvest import Origins, Sampling, harvest
 from stream_engine.training.keep import KEPT_FILE
 from stream_engine.training.material import Cuts, read_parts
@@ -148,7 +147,7 @@ def test_a_block_is_unknown_to_the_state_that_meets_it(plan: TrainPlan) -> None:
 
 def test_a_newborn_network_is_the_mix_itself(plan: TrainPlan) -> None:
     origins = harvested(plan.paths[0], 200)
-    verdict = judge(nn.ModuleList([MixNet()]), origins)
+    verdict = judge(Networks(MixNet()), origins)
     assert (verdict.mae, verdict.wql) == (1.0, 1.0)
     shift, sides, lean = MixNet()(origins.features)
     assert shift.abs().mean() < 0.02, "a softmax of the errors' logs is the mix's own weights"
