@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from recurrent_core.models.interface import Arrival, Outlook, Runs
+from recurrent_core.models.interface import Arrival, Groups, Outlook, Runs
 from stream_engine.backtest.baselines import ArrivalBaselines, GridBaselines
 from stream_engine.backtest.engine import Answers, ReplayEngine
 from stream_engine.backtest.history import ArrivalHistory, GridHistory
@@ -124,9 +124,11 @@ class Counted(CountingModel):
         super().__init__()
         self.sizes: list[int] = []
 
-    def sequence(self, arrival: Arrival, runs: Runs, slab: torch.Tensor, horizon: int) -> Outlook:
+    def sequence(
+        self, arrival: Arrival, runs: Runs, slab: torch.Tensor, horizon: int, groups: Groups | None = None
+    ) -> Outlook:
         self.sizes.append(len(runs.slots))
-        return super().sequence(arrival, runs, slab, horizon)
+        return super().sequence(arrival, runs, slab, horizon, groups)
 
 
 @pytest.mark.parametrize(("first", "num_calls"), [(0, 2), (100, 3)])
