@@ -90,6 +90,14 @@ class Source(ABC):
         """The earliest and the latest position of each partition now."""
 
     @abstractmethod
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The position of each partition's first record whose own timestamp is time_ns or later; the end if none is."""
+
+    @abstractmethod
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest timestamp of any record of each partition, or of one just removed; empty ones are left out."""
+
+    @abstractmethod
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The latest positions as last heard, without asking a server; partitions nothing was heard of are left out."""
 

@@ -275,6 +275,11 @@ def plain_headers(rows: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> 
     return [[(name, text or b"") for name, text in headers] if headers else None for headers in rows]
 
 
+def whole_ms(time_ns: int) -> int:
+    """The first of Kafka's timestamps (milliseconds, at least 0) that is at time_ns or later."""
+    return max(0, -(-time_ns // 1_000_000))
+
+
 def came_to_nothing(settings: KafkaSettings, cause: object) -> ServerUnavailableError:
     """The error of a transaction that can only be aborted."""
     return ServerUnavailableError(

@@ -126,6 +126,14 @@ class EmbeddedSource(Source):
         """What each partition holds now."""
         return self._open_log().bounds(partitions)
 
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The first records of that time or later."""
+        return self._open_log().positions_at(partitions, time_ns)
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest timestamps."""
+        return self._open_log().newest_ns(partitions)
+
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The latest positions."""
         return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}

@@ -163,6 +163,17 @@ class FileSource(Source):
         """From the first entry to the file's end."""
         return dict.fromkeys(partitions, Bounds(0, len(self._events().times_ns)))
 
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The first entry of that time or later."""
+        is_later = self._events().times_ns >= time_ns
+        first = int(is_later.argmax()) if is_later.any() else len(is_later)
+        return dict.fromkeys(partitions, first)
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest time of any entry."""
+        times_ns = self._events().times_ns
+        return dict.fromkeys(partitions, int(times_ns.max())) if len(times_ns) else {}
+
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The latest positions."""
         return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}

@@ -31,6 +31,7 @@ from connectors.kafka_settings import (
     plain_headers,
     require_group,
     unreachable,
+    whole_ms,
 )
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
 from connectors.retry import Deadline, Silence
@@ -258,6 +259,23 @@ class KafkaSource(Source):
         except faults.KafkaError as error:
             raise translated(error, self._settings, ASK_TIMEOUT_S) from error
         return {Partition(*item): Bounds(first[item], max(first[item], last[item])) for item in asked}
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """Each log's first record of that time or later."""
+        consumer, _ = self._open_parts()
+        asked = list(partitions)
+        times_ms = {TopicPartition(*partition): whole_ms(time_ns) for partition in asked}
+        try:
+            found = consumer.offsets_for_times(times_ms, timeout_ms=1000 * ASK_TIMEOUT_S)
+        except faults.KafkaError as error:
+            raise translated(error, self._settings, ASK_TIMEOUT_S) from error
+        firsts = {Partition(*item): int(first.offset) for item, first in found.items() if first is not None}
+        return {item: bounds.latest for item, bounds in self.bounds(set(asked) - firsts.keys()).items()} | firsts
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What the brokers know of each log's timestamps."""
+        with Admin(self._settings, ASK_TIMEOUT_S) as admin:
+            return admin.newest_ns(partitions)
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The log's ends as the last fetches told them."""

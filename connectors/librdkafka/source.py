@@ -26,6 +26,7 @@ from connectors.kafka_settings import (
     refused,
     require_group,
     unreachable,
+    whole_ms,
 )
 from connectors.librdkafka.client import Admin, Faults, make, translated
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
@@ -269,6 +270,22 @@ class LibrdkafkaSource(Source):
             return Bounds(*found)
 
         return {partition: self._insist(partial(ask, partition), "bounds") for partition in partitions}
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """Each log's first record of that time or later."""
+        consumer = self._open_consumer()
+        asked = [TopicPartition(*partition, whole_ms(time_ns)) for partition in partitions]
+        if not asked:
+            return {}
+        found = self._insist(lambda: _checked(consumer.offsets_for_times(asked, ASK_TIMEOUT_S)), "positions_at")
+        firsts = {Partition(item.topic, item.partition): int(item.offset) for item in found}
+        ends = self.bounds([partition for partition, first in firsts.items() if first < 0])
+        return firsts | {partition: bounds.latest for partition, bounds in ends.items()}
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What the brokers know of each log's timestamps."""
+        with Admin(self._settings, ASK_TIMEOUT_S) as admin:
+            return admin.newest_ns(partitions)
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The log's ends as the last fetches told them."""

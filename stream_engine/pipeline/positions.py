@@ -25,13 +25,16 @@ class Begin:
     warnings: tuple[str, ...] = ()
 
 
-def where_to_begin(stored: Position | None, committed: Position | None, bounds: Bounds, start: str) -> Begin:
+def where_to_begin(
+    stored: Position | None, committed: Position | None, bounds: Bounds, rebuilt: Position, start: str
+) -> Begin:
     """Decide from what the store, the group and the log say.
 
     Args:
         stored: position of the stored state, at most committed and latest; None if there is no state.
         committed: the group's committed position; None if there is none.
         bounds: what the log still holds.
+        rebuilt: where the state begins that is not stored, unless more is to be sent; at least bounds.earliest.
         start: `earliest` or `latest`, for a group that has never committed.
     """
     warnings = []
@@ -59,5 +62,5 @@ def where_to_begin(stored: Position | None, committed: Position | None, bounds: 
         emitted = stored
     else:
         emitted = bounds.latest if start == "latest" else bounds.earliest
-    folded = bounds.earliest if stored is None else stored
+    folded = rebuilt if stored is None else stored
     return Begin(min(folded, emitted), emitted, tuple(warnings))

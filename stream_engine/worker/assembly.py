@@ -170,5 +170,6 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         flush_s=config.broker_timeout.s,
         stop_s=config.stop_timeout.s,
         start=config.source.start,
+        rebuild_from=config.rebuild_from,
     )
     return Worker(parts, rhythm, open_s=config.store.timeout.s)

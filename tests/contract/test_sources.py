@@ -140,6 +140,44 @@ def test_bounds_are_those_of_the_log(log: LogCase):
         assert source.bounds([]) == {}
 
 
+SECOND_NS = 1_000_000_000
+FIRST_NS = 1_700_000_001 * SECOND_NS
+
+
+def test_positions_are_found_by_the_records_own_times(log: LogCase):
+    """Records a second apart."""
+    last = log.num_partitions - 1
+    times_ns = [FIRST_NS + row * SECOND_NS for row in range(10)]
+    log.put(last, [SinkRecord(None, b"v%d" % row, (), at_ns) for row, at_ns in enumerate(times_ns)])
+    partition = Partition(log.topic, last)
+    with opened(log.source("g")) as source:
+        mine = until_assigned(source, log.num_partitions)
+        for time_ns, position in [
+            (0, 0),
+            (FIRST_NS, 0),
+            (FIRST_NS + 1, 1),
+            (FIRST_NS + 4 * SECOND_NS, 4),
+            (times_ns[-1], 9),
+            (times_ns[-1] + 1, 10),
+        ]:
+            assert source.positions_at([partition], time_ns) == {partition: position}
+        assert source.newest_ns(mine) == {partition: times_ns[-1]}
+        assert source.positions_at(mine - {partition}, FIRST_NS) == dict.fromkeys(mine - {partition}, 0)
+        assert source.positions_at([], 0) == source.newest_ns([]) == {}
+
+
+@needs(Can.GROWTH)
+def test_positions_by_time_are_of_records_that_are_still_there(log: LogCase):
+    times_ns = [FIRST_NS + at * SECOND_NS for at in (0, 5, 2, 3, 1)]
+    log.put(0, [SinkRecord(None, b"v", (), at_ns) for at_ns in times_ns])
+    log.remove_before(0, 2)
+    partition = Partition(log.topic, 0)
+    with opened(log.source("g")) as source:
+        until_assigned(source, NUM_PARTITIONS)
+        assert source.positions_at([partition], FIRST_NS + 3 * SECOND_NS) == {partition: 3}
+        assert source.positions_at([partition], FIRST_NS + 4 * SECOND_NS) == {partition: 5}
+
+
 def test_ends_are_heard_of_without_asking(log: LogCase):
     last = log.num_partitions - 1
     log.put(last, numbered(0, 7))

@@ -24,6 +24,9 @@ from connectors.records import (
     StoredPartition,
 )
 
+RECORD_NS = 60_000_000_000
+"""Record number n has the timestamp n minutes."""
+
 
 @dataclass
 class Log:
@@ -95,7 +98,7 @@ class ScriptedSource(Source):
                     RecordBatch(
                         partition=partition,
                         offsets=np.arange(position, position + len(records)),
-                        timestamps_ns=np.full(len(records), -1, np.int64),
+                        timestamps_ns=np.arange(position, position + len(records)) * RECORD_NS,
                         keys=[key for key, _ in records],
                         values=[value for _, value in records],
                         headers=None,
@@ -120,6 +123,14 @@ class ScriptedSource(Source):
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         return {p: Bounds(self._log.earliest, len(self._log.partitions[p])) for p in partitions}
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        first = -(-time_ns // RECORD_NS)
+        return {p: min(max(first, bounds.earliest), bounds.latest) for p, bounds in self.bounds(partitions).items()}
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        held = {p: bounds for p, bounds in self.bounds(partitions).items() if bounds.earliest < bounds.latest}
+        return {p: (bounds.latest - 1) * RECORD_NS for p, bounds in held.items()}
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}
