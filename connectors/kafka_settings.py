@@ -23,17 +23,19 @@ from connectors.errors import (
     ConnectorConfigError,
     LostPartitionsError,
     MissingTopicError,
-    PositionError,
     ServerUnavailableError,
     StaleEpochError,
     nearest_names,
 )
-from connectors.records import Bounds, Headers, Partition, Position
+from connectors.records import Headers, Partition
 
 TRANSACTION_TIMEOUT_S = 30.0
 """After so long the broker aborts a transaction whose producer is gone (it looks every 10 s)."""
 STABLE_TIMEOUT_S = 60.0
 """Longest wait for committed positions that such a transaction keeps from being known."""
+
+METADATA_REFRESH_MS = 30_000
+"""How often a source looks for partitions that were added to its topic."""
 
 OptionValue = str | int | float | bool
 
@@ -51,6 +53,7 @@ _PYTHON_NAMES = {
     "message.max.bytes": "max_request_size",
     "max.partition.fetch.bytes": "max_partition_fetch_bytes",
     "queue.buffering.max.ms": "linger_ms",
+    "topic.metadata.refresh.interval.ms": "metadata_max_age_ms",
 }
 _LIBRDKAFKA_NAMES = {python: rdkafka for rdkafka, python in _PYTHON_NAMES.items()} | {
     "sasl_mechanism": "sasl.mechanism"
@@ -260,14 +263,6 @@ def not_ours(partitions: Sequence[Partition], why: object) -> LostPartitionsErro
     """The error of a commit for partitions that another member holds."""
     names = ", ".join(map(str, sorted(partitions)))
     return LostPartitionsError(f"{names}: not committed, no longer ours ({why}); another member of the group goes on")
-
-
-def beyond_end(partition: Partition, position: Position, bounds: Bounds) -> PositionError:
-    """The error of reading from behind the log's end."""
-    return PositionError(
-        f"{partition}: position {position} lies beyond the log's end {bounds.latest}: the topic was recreated "
-        "or truncated; start with a new group, or reset the group's offsets"
-    )
 
 
 def plain_headers(rows: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> list[Headers | None]:

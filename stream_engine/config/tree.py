@@ -302,6 +302,12 @@ class Config(Section):
         description="where states that the store has lost are rebuilt from: `earliest` (the oldest retained record), a "
         "time such as `2026-11-01T00:00:00Z`, or a length of time before the partition's newest record, such as `7d`",
     )
+    reset: Literal["earliest", "latest", "fail"] = Field(
+        default="earliest",
+        description="what becomes of a position that the topic does not hold (retention has overtaken it, or the topic "
+        "was truncated or recreated): forecasts go on at the `earliest` or after the `latest` record, or the engine "
+        "ends with status 2 (`fail`)",
+    )
     broker_timeout: Positive = Field(
         default=Duration.parse("60s"),
         description="how long the broker may be away before the engine stops with status 1",

@@ -2,7 +2,7 @@
 
 from stream_engine.pipeline.at_least_once import AtLeastOnce
 from stream_engine.pipeline.parts import Parts, Rhythm
-from stream_engine.pipeline.positions import Begin, where_to_begin
+from stream_engine.pipeline.positions import Begin, Choice, where_to_begin
 from stream_engine.pipeline.turns import Pipeline
 
-__all__ = ["AtLeastOnce", "Begin", "Parts", "Pipeline", "Rhythm", "where_to_begin"]
+__all__ = ["AtLeastOnce", "Begin", "Choice", "Parts", "Pipeline", "Rhythm", "where_to_begin"]

@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 
 from connectors.records import Bounds, Partition, Position
 from stream_engine.config import Since
-from stream_engine.pipeline.parts import Parts, Rhythm
-from stream_engine.pipeline.positions import where_to_begin
+from stream_engine.errors import PositionError
+from stream_engine.pipeline.parts import Parts
+from stream_engine.pipeline.positions import Choice, where_to_begin
 from stream_engine.watermark import Progress
 
 logger = logging.getLogger(__name__)
+
+NOTHING = -1
+"""Before every position: no state is of use."""
 
 
 @dataclass(slots=True)
@@ -25,26 +29,32 @@ class Held:
     progress: Progress = field(default_factory=Progress)
 
 
-def begin(parts: Parts, rhythm: Rhythm, partition: Partition, committed: Position | None) -> Held:
+def begin(parts: Parts, choice: Choice, partition: Partition, committed: Position | None) -> Held:
     """Take a partition and let its reading go on.
 
     Raises:
         ServerUnavailableError: the store or the log cannot be asked.
         LostPartitionsError: it is no longer ours.
+        PositionError: the log does not hold its position, and the choice is to fail.
     """
     bounds = parts.source.bounds([partition])[partition]
     if committed is not None and committed > bounds.latest:
-        usable = bounds.earliest  # another log than the one that was read: no state of it is of use
+        usable = NOTHING  # another log than the one that was read: no state of it is of use
     else:
         usable = bounds.latest if committed is None else committed
     with parts.metrics.restore_seconds.time():
         restored = parts.checkpointer.restore(partition, usable)
     stored = restored.position
-    rebuilt = bounds.earliest if stored is not None else _rebuilt_from(parts, rhythm.rebuild_from, partition, bounds)
-    found = where_to_begin(stored, committed, bounds, rebuilt, rhythm.start)
-    for warning in found.warnings:
-        logger.warning("%s: %s", partition, warning)
-    if committed is None and found.emitted > found.folded:
+    rebuilt = bounds.earliest if stored is not None else _rebuilt_from(parts, choice.rebuild_from, partition, bounds)
+    last = restored.discarded if committed is None else committed  # with a topic its group's offsets are deleted
+    try:
+        found = where_to_begin(stored, last, bounds, rebuilt, choice)
+    except PositionError as error:
+        raise PositionError(f"{partition}: {error}") from None
+    if found.losses:
+        logger.warning("%s: %s", partition, "; ".join(found.losses))
+        parts.metrics.position_resets.inc()
+    if found.emitted != (bounds.earliest if committed is None else committed):
         parts.source.commit({partition: found.emitted})  # a crash on the way must not make old readings new
     parts.source.seek(partition, found.folded)
     logger.info(

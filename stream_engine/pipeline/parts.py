@@ -1,13 +1,13 @@
 """What a pipeline is made of, and how much and how often it does things; values without a word of what they do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from connectors.contracts import Delivery, Source, StateStore
 from stream_engine.checkpoint import Checkpointer
 from stream_engine.clock import Clock
 from stream_engine.codec import Decoder, Encoder
-from stream_engine.config import EARLIEST, Since
 from stream_engine.metrics import Metrics
+from stream_engine.pipeline.positions import Choice
 from stream_engine.router import Router
 from stream_engine.slots import Ledger, Slots
 from stream_engine.stepper import Stepper
@@ -27,8 +27,7 @@ class Rhythm:
         store_away_s: longest wait between two attempts to save while the store is away.
         flush_s: longest wait for a commit.
         stop_s: the same at a clean stop.
-        start: where a group without a committed position begins, `earliest` or `latest`.
-        rebuild_from: where a state begins that is not stored.
+        choice: where partitions begin if their positions do not say.
     """
 
     max_records: int = 50_000
@@ -39,8 +38,7 @@ class Rhythm:
     store_away_s: float = 60.0
     flush_s: float = 60.0
     stop_s: float = 30.0
-    start: str = "earliest"
-    rebuild_from: Since = EARLIEST
+    choice: Choice = field(default_factory=Choice)
 
 
 @dataclass(frozen=True, slots=True)

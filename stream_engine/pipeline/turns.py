@@ -224,6 +224,8 @@ class Pipeline:
 
     def _note_assignment(self, polled: Polled) -> set[Partition]:
         """Forget what was lost, begin what is ours now; the partitions begun, which are read from elsewhere now."""
+        if polled.outside & self._held.keys():
+            self._begin_again(polled.outside)
         lost = polled.lost & self._held.keys()
         if any(self._held[partition].position > self._held[partition].emitted for partition in lost):
             self._take_back(f"{', '.join(map(str, sorted(lost)))} went to another member")
@@ -234,7 +236,7 @@ class Pipeline:
             committed |= self._parts.source.committed(sorted(polled.assigned))
         for partition in sorted(committed):
             try:
-                self._held[partition] = begin(self._parts, self._rhythm, partition, committed[partition])
+                self._held[partition] = begin(self._parts, self._rhythm.choice, partition, committed[partition])
             except (ServerUnavailableError, LostPartitionsError) as error:
                 logger.warning("%s waits, the others go on: %s", partition, error)
                 self._waiting.add(partition)
@@ -243,6 +245,13 @@ class Pipeline:
             self._parts.metrics.rebalances.inc()
             self._parts.metrics.partitions.set(len(self._held))
         return set(committed)
+
+    def _begin_again(self, outside: frozenset[Partition]) -> None:
+        """Keep what was read of partitions whose position the log no longer holds, and find their place anew."""
+        self._survive_a_rebalance(self.checkpoint)
+        again = outside & self._held.keys()
+        self._drop(again)
+        self._waiting |= again
 
     def _still_ours(self) -> dict[Partition, Position | None]:
         """Partitions that may begin now, after their memory was dropped or the store was away; with their positions.

@@ -89,6 +89,10 @@ class ScriptedSource(Source):
         assigned, self._assigned = frozenset(self._assigned), set()
         self._mine |= assigned
         lost, self._lost = frozenset(self._lost), set()
+        held = self.bounds(self._positions)
+        outside = frozenset(p for p, at in self._positions.items() if not held[p].earliest <= at <= held[p].latest)
+        for partition in outside:
+            del self._positions[partition]
         batches = []
         for partition, position in self._positions.items():
             end = position + min(max_records, self._max_per_poll)
@@ -106,7 +110,7 @@ class ScriptedSource(Source):
                     )
                 )
                 self._positions[partition] = position + len(records)
-        return Polled(tuple(batches), assigned, lost)
+        return Polled(tuple(batches), assigned, lost, outside)
 
     def seek(self, partition: Partition, position: Position) -> None:
         if partition in self._mine:

@@ -9,13 +9,12 @@ import pytest
 from connectors.errors import ServerUnavailableError, StaleEpochError, StoredStateError
 from connectors.records import Partition
 from stream_engine.checkpoint import decode_shard
-from stream_engine.config import Since
 from stream_engine.errors import ConfigError
-from stream_engine.pipeline import Rhythm
+from stream_engine.pipeline import Choice, Rhythm
 from stream_engine.records import StepBatch, StepResult
 from stream_engine.router import RouterPolicy
 from tests.support.engine import CountingModel, Engine, message
-from tests.support.scripted import RECORD_NS, DictStore, Log
+from tests.support.scripted import DictStore, Log
 
 A, B = Partition("readings", 0), Partition("readings", 1)
 
@@ -111,47 +110,13 @@ def test_the_records_between_the_stored_and_the_committed_position_are_folded_in
 
 
 def test_a_new_group_that_starts_at_the_end_is_warmed_by_history() -> None:
-    engine = Engine(log_of(5), rhythm=Rhythm(start="latest", commit_s=0.0))
+    engine = Engine(log_of(5), rhythm=Rhythm(choice=Choice("latest"), commit_s=0.0))
     engine.turns(3)
     assert engine.sent() == []
     assert engine.states()[(A, "a")][0] == 5
     engine.log.append(A, message("a", 5, 1.0))
     engine.turns(2)
     assert engine.sent() == [("a", 5)]
-
-
-@pytest.mark.parametrize(
-    ("since", "counted"),
-    [
-        ("earliest", 10),
-        ("20m", 7),  # the newest of 30 records is of minute 29: records 9 and on, of which every third is of sensor a
-        ("1970-01-01T00:12:00Z", 6),
-        ("1970-01-01T00:25:00Z", 4),  # records 18 and on have not been sent: none of them is left out
-        ("2100-01-01T00:00:00Z", 4),
-    ],
-)
-def test_a_lost_state_is_rebuilt_from_the_time_that_is_told(since: str, counted: int) -> None:
-    engine = Engine(log_of(10), rhythm=Rhythm(max_records=18, checkpoint_s=1000.0))
-    engine.turns(2)
-    engine.pipeline.commit()
-    assert engine.log.commits == {A: 18}
-    engine = engine.next_life(rhythm=Rhythm(rebuild_from=Since.parse(since)))
-    engine.clock.set_now_ns(10**18)
-    engine.turns(3)
-    engine.pipeline.checkpoint()
-    assert engine.states()[(A, "a")][0] == counted
-    assert engine.sent() == [(sensor, minute) for minute in range(10) for sensor in "abc"]
-    again = engine.next_life()
-    again.turns(2)
-    assert again.states() == engine.states(), "what is stored goes on as it is"
-
-
-def test_a_record_ahead_of_the_clock_does_not_make_a_rebuilt_state_short() -> None:
-    engine = Engine(log_of(30, sensors="a"), rhythm=Rhythm(rebuild_from=Since.parse("10m")))
-    engine.log.commits[A] = 30
-    engine.clock.set_now_ns(20 * RECORD_NS)
-    engine.turns(2)
-    assert engine.states()[(A, "a")][0] == 20
 
 
 def test_an_emptied_store_is_filled_again_from_memory() -> None:
@@ -361,7 +326,7 @@ def test_state_older_than_a_recreated_topic_is_not_used_either() -> None:
 
 
 def test_a_crash_while_history_warms_the_state_does_not_make_it_new() -> None:
-    engine = Engine(log_of(10), rhythm=Rhythm(max_records=9, start="latest", commit_s=0.0, checkpoint_s=0.0))
+    engine = Engine(log_of(10), rhythm=Rhythm(max_records=9, choice=Choice("latest"), commit_s=0.0, checkpoint_s=0.0))
     engine.turns(3)
     assert engine.pipeline.is_replaying
     again = engine.next_life()
