@@ -4,7 +4,7 @@ I ask the store, the group and the log; what follows from their answers is decid
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connectors.records import Bounds, Partition, Position
 from stream_engine.config import Since
@@ -45,6 +45,14 @@ def begin(parts: Parts, choice: Choice, partition: Partition, committed: Positio
     with parts.metrics.restore_seconds.time():
         restored = parts.checkpointer.restore(partition, usable)
     stored = restored.position
+    if committed is None and stored is None and partition.number >= parts.source.num_partitions:
+        choice = replace(choice, start="earliest")  # what came before it was noticed is not left out
+        logger.warning(
+            "%s was added to the topic, which had %d partitions: sensors whose keys lead here now have moved, and "
+            "their states start afresh",
+            partition,
+            parts.source.num_partitions,
+        )
     rebuilt = bounds.earliest if stored is not None else _rebuilt_from(parts, choice.rebuild_from, partition, bounds)
     last = restored.discarded if committed is None else committed  # with a topic its group's offsets are deleted
     try:

@@ -13,7 +13,16 @@ from stream_engine.errors import PositionError
 from stream_engine.worker import Worker, assemble
 from tests.support.engine import CountingModel, message
 from tests.support.kafka_server import KafkaServer
-from tests.support.topics import committed_offsets, consume_all, create_topic, delete_records, delete_topic, produce
+from tests.support.topics import (
+    NewRecord,
+    add_partitions,
+    committed_offsets,
+    consume_all,
+    create_topic,
+    delete_records,
+    delete_topic,
+    produce,
+)
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
@@ -24,23 +33,24 @@ class Place:
     """A topic of one partition and an engine over it in this process, with a model that counts."""
 
     def __init__(self, kafka: str, client: str, folder: Path, topic: str) -> None:
-        self.kafka, self.topic, self.partition = kafka, topic, Partition(topic, 0)
+        self.kafka, self.client, self.topic = kafka, client, topic
+        self.source = f"kafka://{kafka}/{topic}?group={topic}"
+        self.options: dict[str, object] = {"topic.metadata.refresh.interval.ms": 1000}
         self._settings: dict[str, object] = {
-            "source": f"kafka://{kafka}/{topic}?group={topic}",
+            "source": self.source,
             "sink": f"kafka://{kafka}/{topic}-forecasts",
             "store": f"sqlite://{folder / 'state.db'}",
-            "kafka": {"client": client, "options": {"topic.metadata.refresh.interval.ms": 1000}},
+            "kafka": {"client": client, "options": self.options},
             "checkpoint_interval": "1s",
         }
         self.worker: Worker | None = None
         create_topic(kafka, topic)
 
-    def put(self, first: int, end: int) -> None:
-        """A reading of sensor a for each of these minutes."""
-        for start in range(first, end, 10):  # a batch each, so that a log can be cut between them
-            produce(
-                self.kafka, self.topic, [message("a", minute, 1.0) for minute in range(start, min(end, start + 10))]
-            )
+    def put(self, first: int, end: int, number: int = 0) -> None:
+        """A reading of sensor a for each of these minutes; a batch for each ten, so that a log can be cut between."""
+        for start in range(first, end, 10):
+            minutes = range(start, min(end, start + 10))
+            produce(self.kafka, self.topic, [NewRecord(message("a", minute, 1.0), None, number) for minute in minutes])
 
     def run(self, *steps: Step, **more: object) -> None:
         """Run the engine; as each condition comes true its action is done, after the last the engine stops."""
@@ -55,13 +65,13 @@ class Place:
 
         worker.run(after_turn)
 
-    def count(self) -> int:
-        """Readings folded into the state of sensor a, as the running engine has it."""
+    def count(self, number: int = 0) -> int:
+        """Readings folded into the states of a partition, as the running engine has them."""
         assert self.worker is not None
-        ledger = self.worker._parts.ledger
-        if self.partition not in ledger.partitions:
+        ledger, partition = self.worker._parts.ledger, Partition(self.topic, number)
+        if partition not in ledger.partitions:
             return 0
-        return sum(int(ledger.entries[handle]["count"]) for handle in ledger.handles(self.partition))
+        return sum(int(ledger.entries[handle]["count"]) for handle in ledger.handles(partition))
 
     def counts(self, num: int) -> Callable[[], bool]:
         return lambda: self.count() == num
@@ -113,6 +123,32 @@ def test_records_removed_before_they_were_read(
     assert place.resets() == 1
     assert place.sent() == sent
     assert committed_offsets(place.kafka, place.topic, place.topic) == {0: 61}
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_partitions_added_while_the_engine_runs(place: Place, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where new groups start at the end: what came before the new partition was noticed is not left out."""
+    if protocol == "consumer":
+        if place.client == "python":
+            pytest.skip("kafka-python does not speak this protocol")
+        place.options["group.protocol"] = "consumer"
+    place.put(0, 10)
+
+    def grow() -> None:
+        add_partitions(place.kafka, place.topic, 2)
+        place.put(0, 5, 1)
+
+    with caplog.at_level(logging.WARNING):
+        place.run(
+            (place.counts(10), lambda: place.put(10, 12)),
+            (place.counts(12), grow),
+            (lambda: place.count(1) == 5, lambda: place.put(12, 14)),
+            (place.counts(14), nothing),
+            source={"url": place.source, "start": "latest"},
+        )
+    assert f"{place.topic}/1 was added to the topic, which had 1 partitions" in caplog.text
+    assert sorted(place.sent()) == sorted([*range(10, 14), *range(5)])
+    assert committed_offsets(place.kafka, place.topic, place.topic) == {0: 14, 1: 5}
 
 
 def recreate(place: Place) -> None:

@@ -55,10 +55,11 @@ class ScriptedSource(Source):
     def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
         self._on_revoke = on_revoke
         self._assigned = set(self._log.partitions)
+        self._num_partitions = len(self._assigned)
 
     @property
     def num_partitions(self) -> int:
-        return len(self._log.partitions)
+        return self._num_partitions
 
     def holds(self, partition: Partition) -> bool:
         """Whether it has been handed out by a poll, and neither revoked nor lost since."""
