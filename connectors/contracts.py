@@ -33,7 +33,9 @@ class Source(ABC):
         2. Records of one partition come in log order, none twice, none left out, from the position
            last sought.
         3. Nothing of a newly assigned partition is handed out before its first `seek`.
-        4. After `seek(p, x)` the next record of p has the smallest offset >= x that the log holds.
+        4. After `seek(p, x)` the next record of p has the smallest offset >= x that the log holds. Where x lies before
+           the log's earliest record or beyond its end, also because that has changed since, p comes in
+           `Polled.outside`, and nothing of it is handed out until it is sought again.
         5. `committed(p)` is what the last `commit` of any owner said, or None.
         6. `on_revoke` runs inside `poll` or `close`, while a commit of these partitions still succeeds;
            after it nothing more of them is handed out. Partitions lost without warning (a session
@@ -63,7 +65,6 @@ class Source(ABC):
 
         Raises:
             ServerUnavailableError: no server has answered for the connector's own patience.
-            PositionError: a position sought lies beyond the log's end.
         """
 
     @abstractmethod
@@ -88,6 +89,14 @@ class Source(ABC):
     @abstractmethod
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         """The earliest and the latest position of each partition now."""
+
+    @abstractmethod
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The position of each partition's first record whose own timestamp is time_ns or later; the end if none is."""
+
+    @abstractmethod
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest timestamp of any record of each partition, or of one just removed; empty ones are left out."""
 
     @abstractmethod
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:

@@ -9,7 +9,6 @@ ConnectorError
 ├── ServerUnavailableError   a server cannot be reached now (exit status 1)
 ├── StaleEpochError          another owner has taken the partition; the holder must stop
 │   └── LostPartitionsError  the group has given partitions to another member; the rest is still ours
-├── PositionError            a position lies beyond the log's end (topic recreated or truncated)
 ├── RecordTooLargeError      one record is larger than its sink takes; nothing of it was sent
 └── StoredStateError         what the store holds cannot be read (torn, foreign or flipped)
 """
@@ -52,10 +51,6 @@ class StaleEpochError(ConnectorError):
 
 class LostPartitionsError(StaleEpochError):
     """The group has given some partitions to another member; what was asked for them was not done."""
-
-
-class PositionError(ConnectorError):
-    """A position lies beyond the end of the log: the topic was recreated or truncated."""
 
 
 class RecordTooLargeError(ConnectorError):

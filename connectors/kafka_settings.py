@@ -23,17 +23,19 @@ from connectors.errors import (
     ConnectorConfigError,
     LostPartitionsError,
     MissingTopicError,
-    PositionError,
     ServerUnavailableError,
     StaleEpochError,
     nearest_names,
 )
-from connectors.records import Bounds, Headers, Partition, Position
+from connectors.records import Headers, Partition
 
 TRANSACTION_TIMEOUT_S = 30.0
 """After so long the broker aborts a transaction whose producer is gone (it looks every 10 s)."""
 STABLE_TIMEOUT_S = 60.0
 """Longest wait for committed positions that such a transaction keeps from being known."""
+
+METADATA_REFRESH_MS = 30_000
+"""How often a source looks for partitions that were added to its topic."""
 
 OptionValue = str | int | float | bool
 
@@ -51,6 +53,7 @@ _PYTHON_NAMES = {
     "message.max.bytes": "max_request_size",
     "max.partition.fetch.bytes": "max_partition_fetch_bytes",
     "queue.buffering.max.ms": "linger_ms",
+    "topic.metadata.refresh.interval.ms": "metadata_max_age_ms",
 }
 _LIBRDKAFKA_NAMES = {python: rdkafka for rdkafka, python in _PYTHON_NAMES.items()} | {
     "sasl_mechanism": "sasl.mechanism"
@@ -262,17 +265,14 @@ def not_ours(partitions: Sequence[Partition], why: object) -> LostPartitionsErro
     return LostPartitionsError(f"{names}: not committed, no longer ours ({why}); another member of the group goes on")
 
 
-def beyond_end(partition: Partition, position: Position, bounds: Bounds) -> PositionError:
-    """The error of reading from behind the log's end."""
-    return PositionError(
-        f"{partition}: position {position} lies beyond the log's end {bounds.latest}: the topic was recreated "
-        "or truncated; start with a new group, or reset the group's offsets"
-    )
-
-
 def plain_headers(rows: Iterable[Iterable[tuple[str, bytes | None]] | None]) -> list[Headers | None]:
     """Headers of a batch with b"" for Kafka's null values, which a sink could not send on."""
     return [[(name, text or b"") for name, text in headers] if headers else None for headers in rows]
+
+
+def whole_ms(time_ns: int) -> int:
+    """The first of Kafka's timestamps (milliseconds, at least 0) that is at time_ns or later."""
+    return max(0, -(-time_ns // 1_000_000))
 
 
 def came_to_nothing(settings: KafkaSettings, cause: object) -> ServerUnavailableError:

@@ -63,12 +63,14 @@ class Polled:
         batches: records, at most one batch a partition.
         assigned: partitions that are ours since the last poll and wait for their first `seek`.
         lost: partitions taken from us since the last poll (their revoke callback has run).
+        outside: partitions whose position the log does not hold; they wait for their next `seek`.
         at_end: True where the source has an end and it is reached (files); always False for a log.
     """
 
     batches: tuple[RecordBatch, ...] = ()
     assigned: frozenset[Partition] = frozenset()
     lost: frozenset[Partition] = frozenset()
+    outside: frozenset[Partition] = frozenset()
     at_end: bool = False
 
     def __len__(self) -> int:

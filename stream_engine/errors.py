@@ -2,6 +2,7 @@
 
     EngineError          the engine cannot go on (exit status 1)
     └── ConfigError      what was asked can never work as written (exit status 2)
+        └── PositionError    the log does not hold what is to be read next, and `reset` is `fail`
 
 A bad record is no exception: it is a `records.Reject`. Faults of servers are those of `connectors.errors`.
 Every message is one sentence: what, where, wanted, way out; it holds no secret and no payload.
@@ -21,6 +22,10 @@ class ConfigError(EngineError):
     """What was asked can never work as written."""
 
     exit_status = 2
+
+
+class PositionError(ConfigError):
+    """The log does not hold the position to read from, and the configuration says to fail then."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

@@ -46,6 +46,10 @@ class Metrics:
         )
         self.rebalances = self._counter("rebalances", "Times that partitions were taken or given")
 
+        self.position_resets = self._counter(
+            "position_resets", "Times that the log did not hold a partition's position, and reading went on elsewhere"
+        )
+
         self.partitions = self._gauge("partitions", "Partitions this process owns")
         self.resident_slots = self._gauge("resident_slots", "Slots that hold a sensor's state on the device")
         self.sensors = self._gauge("sensors", "Sensors known in the partitions this process owns")

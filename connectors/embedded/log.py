@@ -47,6 +47,11 @@ class Shelf:
             del column[:num_records]
         self.first += num_records
 
+    def position_at(self, time_ns: int) -> Position:
+        """The first record of that time or later; the end if there is none."""
+        rows = (row for row, at_ns in enumerate(self.times_ns) if at_ns >= time_ns)
+        return self.first + next(rows, len(self.times_ns))
+
 
 @dataclass(slots=True)
 class Group:
@@ -127,6 +132,17 @@ class Log:
         with self.changed:
             shelves = {item: self.shelves[item.number] for item in partitions}
             return {item: Bounds(shelf.first, shelf.end) for item, shelf in shelves.items()}
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The first record of each partition of that time or later; its end if there is none."""
+        with self.changed:
+            return {item: self.shelves[item.number].position_at(time_ns) for item in partitions}
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest time in each partition that holds records."""
+        with self.changed:
+            shelves = {item: self.shelves[item.number] for item in partitions}
+            return {item: max(shelf.times_ns) for item, shelf in shelves.items() if shelf.times_ns}
 
 
 _logs: dict[str, Log] = {}

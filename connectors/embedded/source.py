@@ -7,7 +7,6 @@ import numpy as np
 from connectors.contracts import RevokeCallback, Source
 from connectors.embedded.log import Group, Log, Shelf, find_log
 from connectors.embedded.settings import EmbeddedSettings
-from connectors.errors import PositionError
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
 from connectors.retry import Deadline
 
@@ -37,22 +36,18 @@ class EmbeddedSource(Source):
         return self._open_log().num_partitions
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
-        """Hand out what is there, and take part in the sharing of partitions.
-
-        Raises:
-            PositionError: a position sought lies beyond the log's end.
-        """
+        """Hand out what is there, and take part in the sharing of partitions."""
         log = self._open_log()
         deadline = Deadline.after(timeout_s)
         lost = self._let_go(self._too_many())
         with log.changed:
-            assigned = self._take_free()
+            assigned, outside = self._take_free(), self._hold_back()
             batches = self._read(max_records)
-            while not (batches or assigned or lost or deadline.is_over or self._wants_change()):
+            while not (batches or assigned or lost or outside or deadline.is_over or self._wants_change()):
                 log.changed.wait(deadline.remaining_s)
-                assigned = self._take_free()
+                assigned, outside = self._take_free(), self._hold_back()
                 batches = self._read(max_records)
-        return Polled(tuple(batches), frozenset(map(self._partition, assigned)), lost)
+        return Polled(tuple(batches), frozenset(map(self._partition, assigned)), lost, outside)
 
     def _group(self) -> Group:
         return self._open_log().group(self._group_name)
@@ -87,19 +82,23 @@ class EmbeddedSource(Source):
         self._held |= free
         return free
 
+    def _hold_back(self) -> frozenset[Partition]:
+        """Stop reading where the log does not hold the position."""
+        shelves = self._open_log().shelves
+        outside = [n for n, at in self._positions.items() if not shelves[n].first <= at <= shelves[n].end]
+        for number in outside:
+            del self._positions[number]
+        return frozenset(map(self._partition, outside))
+
     def _read(self, max_records: int) -> list[RecordBatch]:
         batches = []
         for number, position in self._positions.items():
             shelf = self._open_log().shelves[number]
-            if position > shelf.end:
-                partition = self._partition(number)
-                raise PositionError(f"{partition}: position {position} lies beyond the log's end {shelf.end}")
-            first = max(position, shelf.first)
-            end = min(shelf.end, first + max_records)
-            if first < end:
-                batches.append(_as_batch(self._partition(number), shelf, first, end))
+            end = min(shelf.end, position + max_records)
+            if position < end:
+                batches.append(_as_batch(self._partition(number), shelf, position, end))
                 self._positions[number] = end
-                max_records -= end - first
+                max_records -= end - position
             if max_records <= 0:
                 break
         # the partition read last comes first next time, after all others: none waits for ever
@@ -125,6 +124,14 @@ class EmbeddedSource(Source):
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         """What each partition holds now."""
         return self._open_log().bounds(partitions)
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The first records of that time or later."""
+        return self._open_log().positions_at(partitions, time_ns)
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest timestamps."""
+        return self._open_log().newest_ns(partitions)
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The latest positions."""

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.contracts import RevokeCallback, Source
-from connectors.errors import AddressError, MissingTopicError, PositionError, nearest_names
+from connectors.errors import AddressError, MissingTopicError, nearest_names
 from connectors.file.read import read_table
 from connectors.file.tables import Table, TableError
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
@@ -114,11 +114,7 @@ class FileSource(Source):
         return 1
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
-        """Hand out at most max_records packed records; at_end once none are left.
-
-        Raises:
-            PositionError: the position sought lies beyond the file's end.
-        """
+        """Hand out at most max_records packed records; at_end once none are left."""
         events = self._events()
         if not self._is_assigned:
             self._is_assigned = True
@@ -128,10 +124,8 @@ class FileSource(Source):
         size, num_entries = self._layout.entries_per_record, len(events.times_ns)
         end = min(num_entries, self._position + size * max_records)
         if self._position > num_entries:
-            raise PositionError(
-                f"{self._path}: position {self._position} lies beyond the log's end {num_entries}; the file has become "
-                "shorter: forget what is stored of it, or bring the longer file back"
-            )
+            self._position = None
+            return Polled(outside=frozenset((self._partition,)))
         if end <= self._position:
             return Polled(at_end=True)
         starts = range(self._position, end, size)
@@ -149,7 +143,7 @@ class FileSource(Source):
 
     def seek(self, partition: Partition, position: Position) -> None:
         """Read on from entry number position."""
-        self._position = max(0, position)
+        self._position = position
 
     def committed(self, partitions: Iterable[Partition]) -> dict[Partition, Position | None]:
         """The position of this object's last commit."""
@@ -162,6 +156,17 @@ class FileSource(Source):
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         """From the first entry to the file's end."""
         return dict.fromkeys(partitions, Bounds(0, len(self._events().times_ns)))
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """The first entry of that time or later."""
+        is_later = self._events().times_ns >= time_ns
+        first = int(is_later.argmax()) if is_later.any() else len(is_later)
+        return dict.fromkeys(partitions, first)
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest time of any entry."""
+        times_ns = self._events().times_ns
+        return dict.fromkeys(partitions, int(times_ns.max())) if len(times_ns) else {}
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The latest positions."""

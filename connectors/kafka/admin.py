@@ -1,15 +1,17 @@
 """Asks and creates topics with kafka-python; creates nothing by asking. I know nothing of records."""
 
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as faults
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec
 
 from connectors.errors import ConnectorConfigError
 from connectors.kafka.client import REFUSALS, make, translated
 from connectors.kafka_settings import KafkaSettings, refused, unreachable
+from connectors.records import Partition
 from connectors.retry import Deadline
 
 
@@ -67,6 +69,15 @@ class Admin:
         (found,) = self._client.describe_topics([topic])
         partitions = found["partitions"]
         return found["error_code"] == 0 and bool(partitions) and all(part["leader_id"] >= 0 for part in partitions)
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest timestamp in each partition that has one."""
+        asked = {TopicPartition(*partition): OffsetSpec.MAX_TIMESTAMP for partition in partitions}
+        try:
+            found = self._client.list_partition_offsets(asked) if asked else {}
+        except faults.KafkaError as error:
+            raise translated(error, self._settings, self._timeout_s) from error
+        return {Partition(*item): one.timestamp * 1_000_000 for item, one in found.items() if one.timestamp >= 0}
 
     def max_message_bytes(self, topic: str) -> int | None:
         """The topic's max.message.bytes; None where this user may not read it."""

@@ -22,15 +22,16 @@ from connectors.kafka.client import make, translated
 from connectors.kafka.membership import Membership, as_offsets
 from connectors.kafka.turnstile import Revocation
 from connectors.kafka_settings import (
+    METADATA_REFRESH_MS,
     STABLE_TIMEOUT_S,
     KafkaSettings,
-    beyond_end,
     fell_silent,
     missing_topic,
     not_ours,
     plain_headers,
     require_group,
     unreachable,
+    whole_ms,
 )
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
 from connectors.retry import Deadline, Silence
@@ -52,6 +53,7 @@ class KafkaSource(Source):
         self._num_partitions = 0
         self._silence = Silence(settings.broker_timeout_s)
         self._positions: dict[Partition, Position] = {}
+        self._outside: set[Partition] = set()
 
     def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
         """Connect and subscribe; the topic must exist."""
@@ -75,6 +77,7 @@ class KafkaSource(Source):
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=min(1000, session_ms // 4),
             max_partition_fetch_bytes=4 << 20,
+            metadata_max_age_ms=METADATA_REFRESH_MS,
             metrics_enabled=False,
         )
         try:
@@ -94,7 +97,6 @@ class KafkaSource(Source):
 
         Raises:
             ServerUnavailableError: no broker has answered for broker_timeout_s.
-            PositionError: a position sought lies beyond the log's end.
         """
         deadline = Deadline.after(timeout_s)
         found: dict[TopicPartition, list[Any]] = {}
@@ -105,7 +107,9 @@ class KafkaSource(Source):
             if membership.settle(deadline.remaining_s):
                 found = membership.poll(max_records, deadline.remaining_s)
         except faults.OffsetOutOfRangeError as error:
-            self._move_into_range(error)
+            self._hold_back(error.args[0])
+        except faults.LogTruncationError as error:
+            self._hold_back(error.divergent_offsets)
         except faults.RetriableError:
             time.sleep(min(0.05, deadline.remaining_s))
         except faults.KafkaError as error:
@@ -121,6 +125,7 @@ class KafkaSource(Source):
             self._positions.pop(partition, None)
         if assigned or lost:
             self._silence.heard()
+        outside, self._outside = frozenset(self._outside - lost), set()
         batches = []
         for topic_partition, records in found.items():
             partition = Partition(topic_partition.topic, topic_partition.partition)
@@ -129,7 +134,7 @@ class KafkaSource(Source):
             batches.append(_as_batch(partition, records, next_position))
         if not found:
             batches = self._unseen_records()
-        return Polled(tuple(batches), assigned, lost)
+        return Polled(tuple(batches), assigned, lost, outside)
 
     def _read_up_to(self, topic_partition: TopicPartition, at_least: Position) -> Position:
         """The consumer's own position: after transaction markers and removed records too."""
@@ -259,6 +264,23 @@ class KafkaSource(Source):
             raise translated(error, self._settings, ASK_TIMEOUT_S) from error
         return {Partition(*item): Bounds(first[item], max(first[item], last[item])) for item in asked}
 
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """Each log's first record of that time or later."""
+        consumer, _ = self._open_parts()
+        asked = list(partitions)
+        times_ms = {TopicPartition(*partition): whole_ms(time_ns) for partition in asked}
+        try:
+            found = consumer.offsets_for_times(times_ms, timeout_ms=1000 * ASK_TIMEOUT_S)
+        except faults.KafkaError as error:
+            raise translated(error, self._settings, ASK_TIMEOUT_S) from error
+        firsts = {Partition(*item): int(first.offset) for item, first in found.items() if first is not None}
+        return {item: bounds.latest for item, bounds in self.bounds(set(asked) - firsts.keys()).items()} | firsts
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What the brokers know of each log's timestamps."""
+        with Admin(self._settings, ASK_TIMEOUT_S) as admin:
+            return admin.newest_ns(partitions)
+
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The log's ends as the last fetches told them."""
         consumer, _ = self._open_parts()
@@ -290,23 +312,21 @@ class KafkaSource(Source):
             if self._silence.is_too_long:
                 raise fell_silent(self._settings) from error
 
-    def _move_into_range(self, error: faults.OffsetOutOfRangeError) -> None:
-        """The log no longer holds a position: go on at its earliest record, loudly, or stop if it is shorter.
+    def _hold_back(self, named: Iterable[TopicPartition]) -> None:
+        """Read no more of partitions whose position the log does not hold, until they are sought again.
 
-        (kafka-python has advanced nothing: the partition still stands at that position.)
+        kafka-python has advanced nothing, and asks no more where the log holds the position after all.
         """
-        for partition, bounds in self.bounds(list(self._positions)).items():
-            position = self._positions[partition]
-            if position > bounds.latest:
-                raise beyond_end(partition, position, bounds) from error
-            if position < bounds.earliest:
-                logger.warning(
-                    "%s: %d records before %d were removed before they were read; raise the topic's retention",
-                    partition,
-                    bounds.earliest - position,
-                    bounds.earliest,
-                )
-                self.seek(partition, bounds.earliest)
+        consumer, _ = self._open_parts()
+        here = [partition for item in named if (partition := Partition(*item)) in self._positions]
+        for partition, bounds in self.bounds(here).items():
+            if bounds.earliest <= self._positions[partition] <= bounds.latest:
+                self.seek(partition, self._positions[partition])
+                continue
+            del self._positions[partition]
+            consumer.pause(TopicPartition(*partition))
+            consumer.seek(TopicPartition(*partition), 0)
+            self._outside.add(partition)
 
     def _open_parts(self) -> tuple[KafkaConsumer, Membership]:
         if self._consumer is None or self._membership is None:

@@ -5,19 +5,27 @@ I know nothing of records. Nothing is created by asking: the metadata of all top
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from connectors.errors import AddressError, ConnectorConfigError, ServerUnavailableError
 from connectors.kafka_settings import KafkaSettings, check_security, refused, unreachable
+from connectors.records import Partition
 from connectors.retry import Deadline, Retry
 
 CLIENT_ID = "stream-engine"
 FIRST_PATIENCE_S = 0.5
+NEWEST = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
 
 Client = TypeVar("Client")
 
@@ -160,6 +168,18 @@ class Admin:
         found = self._ask().get(topic)
         if found is None or not found.partitions or any(part.leader < 0 for part in found.partitions.values()):
             raise _NotYetError(f"{self._settings.address}: the topic {topic!r} has no leader yet")
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The latest timestamp in each partition that has one."""
+        asked = {TopicPartition(*partition): NEWEST for partition in partitions}
+        if not asked:
+            return {}
+        futures = self._client.list_offsets(asked, request_timeout=max(1.0, self._deadline.remaining_s))
+        try:
+            found = {Partition(item.topic, item.partition): one.result().timestamp for item, one in futures.items()}
+        except KafkaException as error:
+            raise translated(error, self._settings, self._timeout_s, self._faults) from error
+        return {partition: time_ms * 1_000_000 for partition, time_ms in found.items() if time_ms >= 0}
 
     def max_message_bytes(self, topic: str) -> int | None:
         """The topic's max.message.bytes; None where this user may not read it."""

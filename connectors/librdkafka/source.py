@@ -4,7 +4,6 @@ A partition that the group gives us is handed to librdkafka only at the engine's
 it nothing is fetched, so nothing can leak. What was prefetched before a later seek is dropped by librdkafka.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -16,9 +15,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connectors.contracts import RevokeCallback, Source
 from connectors.kafka_settings import (
+    METADATA_REFRESH_MS,
     STABLE_TIMEOUT_S,
     KafkaSettings,
-    beyond_end,
     fell_silent,
     missing_topic,
     not_ours,
@@ -26,6 +25,7 @@ from connectors.kafka_settings import (
     refused,
     require_group,
     unreachable,
+    whole_ms,
 )
 from connectors.librdkafka.client import Admin, Faults, make, translated
 from connectors.records import Bounds, Partition, Polled, Position, RecordBatch
@@ -66,8 +66,7 @@ _WAITING = frozenset(
         KafkaError._PREV_IN_PROGRESS,
     }
 )
-
-logger = logging.getLogger(__name__)
+_OUTSIDE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._LOG_TRUNCATION})
 
 
 class LibrdkafkaSource(Source):
@@ -85,6 +84,7 @@ class LibrdkafkaSource(Source):
         self._waiting: set[Partition] = set()
         self._assigned: set[Partition] = set()
         self._lost: set[Partition] = set()
+        self._outside: set[Partition] = set()
         self._failure: BaseException | None = None
 
     def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
@@ -115,6 +115,7 @@ class LibrdkafkaSource(Source):
             "fetch__error__backoff__ms": 100,
             "fetch__message__max__bytes": FETCH_BYTES,
             "queued__min__messages": 200_000,
+            "topic__metadata__refresh__interval__ms": METADATA_REFRESH_MS,
         }
         if self._settings.librdkafka_options().get("group.protocol") != "consumer":
             session_ms = int(self._settings.session_timeout_s * 1000)
@@ -133,7 +134,6 @@ class LibrdkafkaSource(Source):
 
         Raises:
             ServerUnavailableError: no broker has answered for broker_timeout_s.
-            PositionError: a position sought lies beyond the log's end.
         """
         deadline = Deadline.after(timeout_s)
         messages = self._consume(min(max_records, MOST_AT_ONCE), deadline)
@@ -149,7 +149,8 @@ class LibrdkafkaSource(Source):
             self._probe()
         assigned, self._assigned = frozenset(self._assigned), set()
         lost, self._lost = frozenset(self._lost), set()
-        return Polled(tuple(batches), assigned, lost)
+        outside, self._outside = frozenset(self._outside - lost), set()
+        return Polled(tuple(batches), assigned, lost, outside)
 
     def _consume(self, most: int, deadline: Deadline) -> list[Any]:
         """What is there, waiting only for the first: librdkafka's own wait is for the whole number asked."""
@@ -270,6 +271,22 @@ class LibrdkafkaSource(Source):
 
         return {partition: self._insist(partial(ask, partition), "bounds") for partition in partitions}
 
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        """Each log's first record of that time or later."""
+        consumer = self._open_consumer()
+        asked = [TopicPartition(*partition, whole_ms(time_ns)) for partition in partitions]
+        if not asked:
+            return {}
+        found = self._insist(lambda: _checked(consumer.offsets_for_times(asked, ASK_TIMEOUT_S)), "positions_at")
+        firsts = {Partition(item.topic, item.partition): int(item.offset) for item in found}
+        ends = self.bounds([partition for partition, first in firsts.items() if first < 0])
+        return firsts | {partition: bounds.latest for partition, bounds in ends.items()}
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """What the brokers know of each log's timestamps."""
+        with Admin(self._settings, ASK_TIMEOUT_S) as admin:
+            return admin.newest_ns(partitions)
+
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The log's ends as the last fetches told them."""
         consumer = self._open_consumer()
@@ -363,30 +380,29 @@ class LibrdkafkaSource(Source):
 
     def _note_error(self, error: KafkaError, message: Any) -> None:
         """An error that librdkafka hands out between records; most of them it deals with itself."""
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        if error.code() in _OUTSIDE:
             partition = Partition(message.topic(), message.partition())
             if partition in self._positions:
-                self._move_into_range(partition)
+                self._hold_back_outside(partition)
         elif error.fatal() or error.code() in (
             KafkaError.TOPIC_AUTHORIZATION_FAILED,
             KafkaError.GROUP_AUTHORIZATION_FAILED,
         ):
             raise refused(self._settings, error.str())
 
-    def _move_into_range(self, partition: Partition) -> None:
-        """The log no longer holds a position: go on at its earliest record, loudly, or stop if it is shorter."""
-        position = self._positions[partition]
+    def _hold_back_outside(self, partition: Partition) -> None:
+        """Read no more of a partition whose position the log does not hold, until it is sought again.
+
+        librdkafka has stopped fetching it, also where the log holds the position after all.
+        """
+        position = self._positions.pop(partition)
+        self._open_consumer().incremental_unassign([TopicPartition(*partition)])
+        self._waiting.add(partition)
         bounds = self.bounds([partition])[partition]
-        if position > bounds.latest:
-            raise beyond_end(partition, position, bounds)
-        if position < bounds.earliest:
-            logger.warning(
-                "%s: %d records before %d were removed before they were read; raise the topic's retention",
-                partition,
-                bounds.earliest - position,
-                bounds.earliest,
-            )
-        self.seek(partition, max(position, bounds.earliest))
+        if bounds.earliest <= position <= bounds.latest:
+            self.seek(partition, position)
+        else:
+            self._outside.add(partition)
 
     def _open_consumer(self) -> Consumer:
         if self._consumer is None:

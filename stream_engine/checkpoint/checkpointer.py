@@ -66,11 +66,13 @@ class Restored:
         position: the folded position, or None if nothing usable is stored.
         progress: its event time.
         num_series: series brought back.
+        discarded: position of a stored state that was of no use since it was later than what may be used.
     """
 
     position: Position | None
     progress: Progress
     num_series: int
+    discarded: Position | None = None
 
 
 class Checkpointer:
@@ -126,7 +128,7 @@ class Checkpointer:
                     meta.position,
                     usable_up_to,
                 )
-                return Restored(None, Progress(), 0)
+                return Restored(None, Progress(), 0, meta.position)
             self._bring_back(partition, meta)
         except StoredStateError as error:
             logger.error("%s: %s; its state is rebuilt from the log", partition, error)

@@ -4,17 +4,18 @@ Exit status 2: it can never work as written (usage, configuration, missing topic
 1: a server is unavailable, at the start or later; 0: done, also after SIGTERM.
 """
 
-import signal
 import sys
+from contextlib import nullcontext
+
+from stream_engine.stopping import ending_at_once
 
 
 def main() -> int:
     """Run the program; returns its exit status."""
-    if sys.argv[1:2] == ["run"]:  # a stop asked for while the libraries load (seconds) is a clean stop too
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    from stream_engine.cli.program import run_program
+    with ending_at_once() if sys.argv[1:2] == ["run"] else nullcontext():
+        from stream_engine.cli.program import run_program  # takes seconds
 
-    return run_program()
+        return run_program()
 
 
 __all__ = ["main"]

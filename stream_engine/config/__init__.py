@@ -9,6 +9,7 @@ from stream_engine.config.durations import Duration
 from stream_engine.config.load import load_config
 from stream_engine.config.secrets import SecretText, SecretUrl
 from stream_engine.config.show import print_config
+from stream_engine.config.since import EARLIEST, Since
 from stream_engine.config.tree import (
     ApiConfig,
     CalendarConfig,
@@ -24,6 +25,7 @@ from stream_engine.config.tree import (
 )
 
 __all__ = [
+    "EARLIEST",
     "NO_COUNTRY",
     "ApiConfig",
     "CalendarConfig",
@@ -37,6 +39,7 @@ __all__ = [
     "RegistryConfig",
     "SecretText",
     "SecretUrl",
+    "Since",
     "SinkConfig",
     "SourceConfig",
     "StoreConfig",

@@ -13,6 +13,7 @@ from stream_engine.config.condition import Condition
 from stream_engine.config.countries import NO_COUNTRY, check_country
 from stream_engine.config.durations import Duration
 from stream_engine.config.secrets import SecretText, SecretUrl, is_secret_name
+from stream_engine.config.since import EARLIEST, Since
 
 SHORT_FORMS = {"source": "url", "sink": "url", "store": "url", "model": "name", "registry": "url"}
 """Sections that may be written as plain text, and the key which that text is."""
@@ -296,9 +297,16 @@ class Config(Section):
     checkpoint_interval: Positive = Field(
         default=Duration.parse("5s"), description="how often changed states are stored"
     )
-    rebuild_from: Literal["earliest"] = Field(
+    rebuild_from: Since = Field(
+        default=EARLIEST,
+        description="where states that the store has lost are rebuilt from: `earliest` (the oldest retained record), a "
+        "time such as `2026-11-01T00:00:00Z`, or a length of time before the partition's newest record, such as `7d`",
+    )
+    reset: Literal["earliest", "latest", "fail"] = Field(
         default="earliest",
-        description="where states that the store has lost are rebuilt from: the oldest retained record",
+        description="what becomes of a position that the topic does not hold (retention has overtaken it, or the topic "
+        "was truncated or recreated): forecasts go on at the `earliest` or after the `latest` record, or the engine "
+        "ends with status 2 (`fail`)",
     )
     broker_timeout: Positive = Field(
         default=Duration.parse("60s"),

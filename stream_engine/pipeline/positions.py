@@ -8,6 +8,23 @@ Values in, values out: I ask nobody.
 from dataclasses import dataclass
 
 from connectors.records import Bounds, Position
+from stream_engine.config import EARLIEST, Since
+from stream_engine.errors import PositionError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the configuration says where the two positions do not.
+
+    Attributes:
+        start: where a group begins that has never committed, `earliest` or `latest`.
+        reset: where forecasts go on whose position the log does not hold: `earliest`, `latest`, or nowhere (`fail`).
+        rebuild_from: where a state begins that is not stored.
+    """
+
+    start: str = "earliest"
+    reset: str = "earliest"
+    rebuild_from: Since = EARLIEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,47 +34,64 @@ class Begin:
     Attributes:
         folded: the first record to read; up to emitted nothing is sent.
         emitted: the first record whose forecasts are to be sent.
-        warnings: what an operator should know.
+        losses: what the log no longer holds of what was to be read; empty where all is well.
     """
 
     folded: Position
     emitted: Position
-    warnings: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
 
 
-def where_to_begin(stored: Position | None, committed: Position | None, bounds: Bounds, start: str) -> Begin:
+def where_to_begin(
+    stored: Position | None, committed: Position | None, bounds: Bounds, rebuilt: Position, choice: Choice
+) -> Begin:
     """Decide from what the store, the group and the log say.
 
     Args:
         stored: position of the stored state, at most committed and latest; None if there is no state.
-        committed: the group's committed position; None if there is none.
+        committed: the group's committed position, or what stands for it; None if there is none.
         bounds: what the log still holds.
-        start: `earliest` or `latest`, for a group that has never committed.
+        rebuilt: where the state begins that is not stored, unless more is to be sent; at least bounds.earliest.
+        choice: what is configured.
+    Raises:
+        PositionError: a position lies outside the log, and the choice is to fail.
     """
-    warnings = []
-    if committed is not None and committed > bounds.latest:
-        warnings.append(
-            f"the committed position {committed} lies beyond the log's end {bounds.latest}: the topic was "
-            f"recreated or truncated; forecasts go on from its earliest record {bounds.earliest}"
+    losses = _losses(stored, committed, bounds)
+    if losses and choice.reset == "fail":
+        raise PositionError(
+            f"{'; '.join(losses)}; reset is fail: set it to earliest or latest to go on there, or move the group's "
+            "committed offsets, and start again"
         )
-        committed = bounds.earliest
-    if committed is not None and committed < bounds.earliest:
-        warnings.append(
-            f"the committed position {committed} lies before the earliest record {bounds.earliest}: "
-            f"{bounds.earliest - committed} records were removed before they were read; raise the topic's retention"
-        )
-        committed = bounds.earliest
-    if stored is not None and stored < bounds.earliest:
-        warnings.append(
-            f"the stored state stands at {stored}, before the earliest record {bounds.earliest}: its sensors "
-            "miss what was removed in between; raise the topic's retention"
-        )
-        stored = bounds.earliest
-    if committed is not None:
+    if committed is None:
+        beginning = bounds.latest if choice.start == "latest" else bounds.earliest
+        emitted = beginning if stored is None else max(stored, bounds.earliest)
+    elif bounds.earliest <= committed <= bounds.latest:
         emitted = committed
-    elif stored is not None:
-        emitted = stored
     else:
-        emitted = bounds.latest if start == "latest" else bounds.earliest
-    folded = bounds.earliest if stored is None else stored
-    return Begin(min(folded, emitted), emitted, tuple(warnings))
+        emitted = bounds.latest if choice.reset == "latest" else bounds.earliest
+        skipped = f", {bounds.latest - bounds.earliest} records are skipped" if emitted > bounds.earliest else ""
+        losses += (f"forecasts go on at {emitted} (reset is {choice.reset}{skipped})",)
+    folded = rebuilt if stored is None else max(stored, bounds.earliest)
+    return Begin(min(folded, emitted), emitted, losses)
+
+
+def _losses(stored: Position | None, committed: Position | None, bounds: Bounds) -> tuple[str, ...]:
+    """A sentence for each position that the log does not hold."""
+    earliest, latest = bounds
+    losses = []
+    if committed is not None and committed > latest:
+        losses.append(
+            f"reading stood at {committed}, {committed - latest} records beyond the log's end {latest}: the "
+            "topic was recreated or truncated, and its state is rebuilt from the log"
+        )
+    if committed is not None and committed < earliest:
+        losses.append(
+            f"reading stood at {committed}, before the earliest record {earliest}: {earliest - committed} "
+            "records were removed before they were read (raise the topic's retention)"
+        )
+    if stored is not None and stored < earliest:
+        losses.append(
+            f"the stored state stands at {stored}, before the earliest record {earliest}: its sensors miss the "
+            f"{earliest - stored} records removed in between (raise the topic's retention)"
+        )
+    return tuple(losses)

@@ -7,25 +7,18 @@ blocking calls. Each partition held has two positions: `position` (everything be
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 
-from connectors.contracts import Delivery, Source, StateStore
 from connectors.errors import ConnectorError, LostPartitionsError, ServerUnavailableError
 from connectors.records import Partition, Polled, Position, RecordBatch
 from connectors.retry import Backoff
-from stream_engine.checkpoint import Checkpointer
-from stream_engine.clock import Clock
-from stream_engine.codec import Decoder, Encoder, encode_dead_letters
-from stream_engine.metrics import Metrics
-from stream_engine.pipeline.positions import where_to_begin
+from stream_engine.codec import encode_dead_letters
+from stream_engine.pipeline.beginning import Held, begin
+from stream_engine.pipeline.parts import Parts, Rhythm
 from stream_engine.records import ForecastBatch, ReadingBatch, Reject, StepBatch
-from stream_engine.router import Routed, Router
-from stream_engine.slots import Ledger, Slots
-from stream_engine.stepper import Stepper
-from stream_engine.watermark import Progress
+from stream_engine.router import Routed
 
 logger = logging.getLogger(__name__)
 
@@ -38,62 +31,6 @@ SOONEST_AGAIN_S = 2.0
 """Shortest wait (less jitter) before a store that is away is asked again, however often checkpoints are due."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """How much and how often.
-
-    Attributes:
-        max_records: most records a turn takes.
-        turn_s: about how long a turn may take: while catching up it takes as many records as that allows, so that
-            commits keep their rhythm and a stop is never far.
-        poll_s: longest wait for the first of them.
-        commit_s: from commit to commit of the emitted positions.
-        checkpoint_s: from checkpoint to checkpoint of the state.
-        store_away_s: longest wait between two attempts to save while the store is away.
-        flush_s: longest wait for a commit.
-        stop_s: the same at a clean stop.
-        start: where a group without a committed position begins, `earliest` or `latest`.
-    """
-
-    max_records: int = 50_000
-    turn_s: float = 1.0
-    poll_s: float = 0.1
-    commit_s: float = 0.5
-    checkpoint_s: float = 5.0
-    store_away_s: float = 60.0
-    flush_s: float = 60.0
-    stop_s: float = 30.0
-    start: str = "earliest"
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Everything a pipeline is made of; opened and closed by its owner."""
-
-    source: Source
-    delivery: Delivery
-    store: StateStore
-    decoder: Decoder
-    encoder: Encoder
-    router: Router
-    ledger: Ledger
-    slots: Slots
-    stepper: Stepper
-    checkpointer: Checkpointer
-    clock: Clock
-    metrics: Metrics
-
-
-@dataclass(slots=True)
-class _Held:
-    """A partition we hold."""
-
-    position: Position
-    emitted: Position
-    saved: Position | None
-    progress: Progress = field(default_factory=Progress)
-
-
 class Pipeline:
     """Carries readings from the source to the sink, turn by turn; lives as long as the worker."""
 
@@ -101,7 +38,7 @@ class Pipeline:
         self._parts = parts
         self._rhythm = rhythm
         now = parts.clock.monotonic_s()
-        self._held: dict[Partition, _Held] = {}
+        self._held: dict[Partition, Held] = {}
         self._flush_s = rhythm.flush_s
         self._waiting: set[Partition] = set()
         self._begin_due_s = now
@@ -287,6 +224,8 @@ class Pipeline:
 
     def _note_assignment(self, polled: Polled) -> set[Partition]:
         """Forget what was lost, begin what is ours now; the partitions begun, which are read from elsewhere now."""
+        if polled.outside & self._held.keys():
+            self._begin_again(polled.outside)
         lost = polled.lost & self._held.keys()
         if any(self._held[partition].position > self._held[partition].emitted for partition in lost):
             self._take_back(f"{', '.join(map(str, sorted(lost)))} went to another member")
@@ -297,8 +236,8 @@ class Pipeline:
             committed |= self._parts.source.committed(sorted(polled.assigned))
         for partition in sorted(committed):
             try:
-                self._begin(partition, committed[partition])
-            except ServerUnavailableError as error:
+                self._held[partition] = begin(self._parts, self._rhythm.choice, partition, committed[partition])
+            except (ServerUnavailableError, LostPartitionsError) as error:
                 logger.warning("%s waits, the others go on: %s", partition, error)
                 self._waiting.add(partition)
                 self._begin_due_s = self._parts.clock.monotonic_s() + SOONEST_AGAIN_S
@@ -306,6 +245,13 @@ class Pipeline:
             self._parts.metrics.rebalances.inc()
             self._parts.metrics.partitions.set(len(self._held))
         return set(committed)
+
+    def _begin_again(self, outside: frozenset[Partition]) -> None:
+        """Keep what was read of partitions whose position the log no longer holds, and find their place anew."""
+        self._survive_a_rebalance(self.checkpoint)
+        again = outside & self._held.keys()
+        self._drop(again)
+        self._waiting |= again
 
     def _still_ours(self) -> dict[Partition, Position | None]:
         """Partitions that may begin now, after their memory was dropped or the store was away; with their positions.
@@ -322,31 +268,6 @@ class Pipeline:
             return {}
         self._waiting.clear()
         return committed
-
-    def _begin(self, partition: Partition, committed: Position | None) -> None:
-        """Take a partition: its epoch, its state, then the place where its reading goes on."""
-        parts = self._parts
-        bounds = parts.source.bounds([partition])[partition]
-        if committed is not None and committed > bounds.latest:
-            usable = bounds.earliest  # another log than the one that was read: no state of it is of use
-        else:
-            usable = bounds.latest if committed is None else committed
-        with parts.metrics.restore_seconds.time():
-            restored = parts.checkpointer.restore(partition, usable)
-        begin = where_to_begin(restored.position, committed, bounds, self._rhythm.start)
-        for warning in begin.warnings:
-            logger.warning("%s: %s", partition, warning)
-        self._held[partition] = _Held(begin.folded, begin.emitted, restored.position, restored.progress)
-        parts.source.seek(partition, begin.folded)
-        if committed is None and begin.emitted > begin.folded:
-            parts.source.commit({partition: begin.emitted})  # a crash on the way must not make old readings new
-        logger.info(
-            "%s: %d sensors restored; %d records to replay in silence, then %d to catch up",
-            partition,
-            restored.num_series,
-            begin.emitted - begin.folded,
-            bounds.latest - begin.emitted,
-        )
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:

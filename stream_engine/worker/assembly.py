@@ -18,7 +18,7 @@ from stream_engine.codec import Decoder, Encoder, decoder_for, encoder_for
 from stream_engine.config import Config, ReadingConfig
 from stream_engine.localtime import Calendar, calendar_of
 from stream_engine.metrics import Metrics
-from stream_engine.pipeline import AtLeastOnce, Parts, Rhythm
+from stream_engine.pipeline import AtLeastOnce, Choice, Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
 from stream_engine.stepper import Stepper, choose_device, choose_threads
@@ -169,6 +169,6 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         checkpoint_s=config.checkpoint_interval.s,
         flush_s=config.broker_timeout.s,
         stop_s=config.stop_timeout.s,
-        start=config.source.start,
+        choice=Choice(config.source.start, config.reset, config.rebuild_from),
     )
     return Worker(parts, rhythm, open_s=config.store.timeout.s)

@@ -15,11 +15,10 @@ from types import FrameType
 
 from connectors.errors import ServerUnavailableError
 from stream_engine.pipeline import Parts, Pipeline, Rhythm
+from stream_engine.stopping import STOP_SIGNALS, STOPPED_EARLY
 
 logger = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-STOPPED_EARLY = "stopped before the servers were reached"
 STUCK_S = 1.0
 """How long a stop may take that comes while servers are reached for."""
 

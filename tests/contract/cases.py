@@ -120,7 +120,7 @@ class KafkaCase(_PlainCase):
         self.servers = servers
         self._client = "python" if kind == "kafka-python" else "librdkafka"
         self._options: dict[str, Any] = {"group.protocol": "consumer"} if kind == "librdkafka-kip848" else {}
-        topics.create_topic(servers, topic, NUM_PARTITIONS)
+        topics.create_topic(servers, topic, NUM_PARTITIONS, {"retention.ms": "-1"})  # tests write old stamps
 
     def _open(self, make: Callable[..., Any], name: str) -> Any:
         return make(f"kafka://{self.servers}/{name}", client=self._client, options=self._options)

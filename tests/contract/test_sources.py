@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from connectors.errors import MissingTopicError, PositionError, StaleEpochError
+from connectors.errors import MissingTopicError, StaleEpochError
 from connectors.records import Bounds, Partition, SinkRecord
 from tests.contract.cases import NUM_PARTITIONS, Can, LogCase, needs
 from tests.contract.reading import Reader, bodies, numbered, opened, seek_all, until_assigned
@@ -109,24 +109,34 @@ def test_a_seek_decides_the_next_record_however_much_was_fetched_before(log: Log
 
 
 @needs(Can.GROWTH)
-def test_a_seek_below_the_log_begins_at_its_earliest_record(log: LogCase):
+def test_a_position_below_the_log_is_told_and_waits_for_the_next_seek(log: LogCase):
     log.put(0, numbered(0, 100))
+    log.put(1, numbered(0, 100))
     log.remove_before(0, 40)
-    partition = Partition(log.topic, 0)
+    below, sound = Partition(log.topic, 0), Partition(log.topic, 1)
     with opened(log.source("g")) as source:
         until_assigned(source, NUM_PARTITIONS)
-        assert source.bounds([partition]) == {partition: Bounds(40, 100)}
-        source.seek(partition, 5)
-        assert list(Reader(source).until(60).read[partition]) == list(range(40, 100))
+        assert source.bounds([below]) == {below: Bounds(40, 100)}
+        source.seek(below, 5)
+        source.seek(sound, 0)
+        reader = Reader(source)
+        assert poll_for(lambda: reader.poll().outside, 20.0) == {below}
+        assert list(reader.until(100).read) == [sound], "the others go on"
+        assert not reader.poll(1000, 0.3).outside, "it is told once"
+        source.seek(below, 40)
+        assert list(reader.until(160).read[below]) == list(range(40, 100))
 
 
-def test_a_seek_beyond_the_end_is_refused_aloud(log: LogCase):
+def test_a_position_beyond_the_end_is_told_and_waits_for_the_next_seek(log: LogCase):
     log.put(0, numbered(0, 10))
+    partition = Partition(log.topic, 0)
     with opened(log.source("g")) as source:
         until_assigned(source, log.num_partitions)
-        source.seek(Partition(log.topic, 0), 5000)
-        with pytest.raises(PositionError, match=r"position 5000 lies beyond the log's end 10"):
-            poll_for(lambda: source.poll(100, 0.1).at_end, 10.0)
+        source.seek(partition, 5000)
+        assert poll_for(lambda: source.poll(100, 0.1).outside, 20.0) == {partition}
+        assert not source.poll(100, 0.2).outside
+        source.seek(partition, 4)
+        assert list(Reader(source).until(6).read[partition]) == list(range(4, 10))
 
 
 def test_bounds_are_those_of_the_log(log: LogCase):
@@ -138,6 +148,44 @@ def test_bounds_are_those_of_the_log(log: LogCase):
         empty = {Partition(log.topic, number): Bounds(0, 0) for number in range(last)}
         assert source.bounds(mine) == {**empty, Partition(log.topic, last): Bounds(0, 7)}
         assert source.bounds([]) == {}
+
+
+SECOND_NS = 1_000_000_000
+FIRST_NS = 1_700_000_001 * SECOND_NS
+
+
+def test_positions_are_found_by_the_records_own_times(log: LogCase):
+    """Records a second apart."""
+    last = log.num_partitions - 1
+    times_ns = [FIRST_NS + row * SECOND_NS for row in range(10)]
+    log.put(last, [SinkRecord(None, b"v%d" % row, (), at_ns) for row, at_ns in enumerate(times_ns)])
+    partition = Partition(log.topic, last)
+    with opened(log.source("g")) as source:
+        mine = until_assigned(source, log.num_partitions)
+        for time_ns, position in [
+            (0, 0),
+            (FIRST_NS, 0),
+            (FIRST_NS + 1, 1),
+            (FIRST_NS + 4 * SECOND_NS, 4),
+            (times_ns[-1], 9),
+            (times_ns[-1] + 1, 10),
+        ]:
+            assert source.positions_at([partition], time_ns) == {partition: position}
+        assert source.newest_ns(mine) == {partition: times_ns[-1]}
+        assert source.positions_at(mine - {partition}, FIRST_NS) == dict.fromkeys(mine - {partition}, 0)
+        assert source.positions_at([], 0) == source.newest_ns([]) == {}
+
+
+@needs(Can.GROWTH)
+def test_positions_by_time_are_of_records_that_are_still_there(log: LogCase):
+    times_ns = [FIRST_NS + at * SECOND_NS for at in (0, 5, 2, 3, 1)]
+    log.put(0, [SinkRecord(None, b"v", (), at_ns) for at_ns in times_ns])
+    log.remove_before(0, 2)
+    partition = Partition(log.topic, 0)
+    with opened(log.source("g")) as source:
+        until_assigned(source, NUM_PARTITIONS)
+        assert source.positions_at([partition], FIRST_NS + 3 * SECOND_NS) == {partition: 3}
+        assert source.positions_at([partition], FIRST_NS + 4 * SECOND_NS) == {partition: 5}
 
 
 def test_ends_are_heard_of_without_asking(log: LogCase):

@@ -2,10 +2,12 @@
 
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.integration.test_commands import Site, message
@@ -46,18 +48,44 @@ def test_a_stop_does_not_wait_for_a_server_that_is_away_at_the_start(
     assert "Traceback" not in site.log.read_text()
 
 
+def hears(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has a handler for SIGTERM, by the kernel's own table."""
+    (line,) = [one for one in Path(f"/proc/{process.pid}/status").read_text().splitlines() if one.startswith("SigCgt")]
+    return bool(int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("phase", ["loading", "compiling"])
+def test_a_stop_before_there_is_anything_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, number: signal.Signals
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no machine code is kept here"))
+    site = Site("127.0.0.1:1", "redis://127.0.0.1:1/0", tmp_path, "readings")
+    with site.engine() as process:
+        if phase == "loading":
+            poll_for(lambda: hears(process), 30)
+        else:
+            poll_for(lambda: "compiling the model's loops" in site.log.read_text(), 60)
+            time.sleep(3.0)  # into the compilation, which shows no sign
+        process.send_signal(number)
+        began_s = time.monotonic()
+        assert process.wait(60) == 0, site.log.read_text()
+        assert time.monotonic() - began_s < 2
+    assert site.log.read_text().splitlines()[-1] == "stream-engine: stopped before the servers were reached"
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 @pytest.mark.parametrize("client", ["python", "librdkafka"])
-def test_a_second_signal_stops_at_once(
-    own_kafka: KafkaServer, redis_url: str, tmp_path: Path, new_name: Callable[[], str], client: str
+def test_a_second_signal_stops_at_once_and_all_is_consistent(
+    own_kafka: KafkaServer, redis_url: str, tmp_path: Path, new_name: Callable[[], str], client: str, delivery: str
 ) -> None:
     topic = create_topic(own_kafka.servers, new_name())
     site = Site(own_kafka.servers, redis_url, tmp_path, topic)
     produce(site.kafka, topic, [message("a", 1, 1.0)])
-    with site.engine(
-        "--set", "commit_interval=1h", "--set", "checkpoint_interval=1h", "--set", f"kafka.client={client}"
-    ) as process:
+    asked = ("--set", f"kafka.client={client}", "--set", f"delivery={delivery}")
+    with site.engine(*asked, "--set", "commit_interval=1h", "--set", "checkpoint_interval=1h") as process:
         poll_for(lambda: f"{topic}-forecasts" in topic_names(site.kafka), 60, 0.2)
-        poll_for(lambda: consume_all(site.kafka, f"{topic}-forecasts"), 60, 0.2)
+        poll_for(lambda: consume_all(site.kafka, f"{topic}-forecasts", "read_uncommitted"), 60, 0.2)
         own_kafka.pause()
         process.send_signal(signal.SIGTERM)
         poll_for(lambda: "SIGTERM: finishing" in site.log.read_text(), 10)
@@ -67,3 +95,11 @@ def test_a_second_signal_stops_at_once(
         assert process.wait(30) == 128 + signal.SIGTERM, site.log.read_text()
         assert time.monotonic() - began_s < 3
     assert "second signal" in site.log.read_text().splitlines()[-1]
+    own_kafka.resume()
+    produce(site.kafka, topic, [message("a", 2, 2.0)])
+    assert site.run_until(2, *asked) == 0, site.log.read_text()
+    records = consume_all(site.kafka, f"{topic}-forecasts")
+    minutes = [(orjson.loads(one.value or b"")["origin"] - 1_700_000_000_000) // 300_000 for one in records]
+    if delivery == "at_least_once" and len(minutes) == 3:  # else the broker, awake again, has taken the last commit
+        minutes.remove(1)
+    assert minutes == [1, 2]

@@ -165,6 +165,13 @@ class KafkaServer:
         self._running_process().kill()
         self._running_process().log_path.unlink(missing_ok=True)
 
+    def cut_log(self, topic: str, partition: int, share: float) -> None:
+        """Keep this share of the bytes of a killed broker's partition; at its start it drops a torn batch, too."""
+        assert self._folder is not None
+        (segment,) = (self._folder / "logs" / f"{topic}-{partition}").glob("*.log")
+        with segment.open("r+b") as file:
+            file.truncate(int(segment.stat().st_size * share))
+
     def pause(self) -> None:
         """Freeze the broker (SIGSTOP): connections stay open and nothing answers."""
         self._running_process().signal(signal.SIGSTOP)

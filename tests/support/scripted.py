@@ -24,6 +24,9 @@ from connectors.records import (
     StoredPartition,
 )
 
+RECORD_NS = 60_000_000_000
+"""Record number n has the timestamp n minutes."""
+
 
 @dataclass
 class Log:
@@ -52,10 +55,11 @@ class ScriptedSource(Source):
     def open(self, on_revoke: RevokeCallback, timeout_s: float) -> None:
         self._on_revoke = on_revoke
         self._assigned = set(self._log.partitions)
+        self._num_partitions = len(self._assigned)
 
     @property
     def num_partitions(self) -> int:
-        return len(self._log.partitions)
+        return self._num_partitions
 
     def holds(self, partition: Partition) -> bool:
         """Whether it has been handed out by a poll, and neither revoked nor lost since."""
@@ -86,6 +90,10 @@ class ScriptedSource(Source):
         assigned, self._assigned = frozenset(self._assigned), set()
         self._mine |= assigned
         lost, self._lost = frozenset(self._lost), set()
+        held = self.bounds(self._positions)
+        outside = frozenset(p for p, at in self._positions.items() if not held[p].earliest <= at <= held[p].latest)
+        for partition in outside:
+            del self._positions[partition]
         batches = []
         for partition, position in self._positions.items():
             end = position + min(max_records, self._max_per_poll)
@@ -95,7 +103,7 @@ class ScriptedSource(Source):
                     RecordBatch(
                         partition=partition,
                         offsets=np.arange(position, position + len(records)),
-                        timestamps_ns=np.full(len(records), -1, np.int64),
+                        timestamps_ns=np.arange(position, position + len(records)) * RECORD_NS,
                         keys=[key for key, _ in records],
                         values=[value for _, value in records],
                         headers=None,
@@ -103,7 +111,7 @@ class ScriptedSource(Source):
                     )
                 )
                 self._positions[partition] = position + len(records)
-        return Polled(tuple(batches), assigned, lost)
+        return Polled(tuple(batches), assigned, lost, outside)
 
     def seek(self, partition: Partition, position: Position) -> None:
         if partition in self._mine:
@@ -120,6 +128,14 @@ class ScriptedSource(Source):
 
     def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, Bounds]:
         return {p: Bounds(self._log.earliest, len(self._log.partitions[p])) for p in partitions}
+
+    def positions_at(self, partitions: Iterable[Partition], time_ns: int) -> dict[Partition, Position]:
+        first = -(-time_ns // RECORD_NS)
+        return {p: min(max(first, bounds.earliest), bounds.latest) for p, bounds in self.bounds(partitions).items()}
+
+    def newest_ns(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        held = {p: bounds for p, bounds in self.bounds(partitions).items() if bounds.earliest < bounds.latest}
+        return {p: (bounds.latest - 1) * RECORD_NS for p, bounds in held.items()}
 
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         return {partition: bounds.latest for partition, bounds in self.bounds(partitions).items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from tests.support.waiting import poll_for
 
@@ -70,6 +70,14 @@ def create_topic(servers: str, topic: str, num_partitions: int = 1, config: Mapp
     _ask(servers, lambda admin: admin.create_topics([new])[topic].result(TIMEOUT_S))
     poll_for(lambda: num_partitions_of(servers, topic) == num_partitions, TIMEOUT_S, what=f"leaders of {topic}")
     return topic
+
+
+def add_partitions(servers: str, topic: str, num_partitions: int) -> None:
+    """Let a topic have so many partitions, and wait until the broker names their leaders."""
+    _ask(
+        servers, lambda admin: admin.create_partitions([NewPartitions(topic, num_partitions)])[topic].result(TIMEOUT_S)
+    )
+    poll_for(lambda: num_partitions_of(servers, topic) == num_partitions, TIMEOUT_S, what=f"leaders of {topic}")
 
 
 def delete_topic(servers: str, topic: str) -> None:

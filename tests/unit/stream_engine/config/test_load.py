@@ -136,7 +136,10 @@ def test_a_configuration_needs_no_file():
         ("reading: {format: protobuf}", "must be 'json', 'csv', 'packed', 'avro' or 'json_schema'"),
         ("reading: {format: avro}", "engine.yaml: reading.format: avro needs a schema registry; add one"),
         ("registry: nowhere", "registry.url must be an address"),
-        ("rebuild_from: 7d", "must be 'earliest'"),
+        ("rebuild_from: latest", "rebuild_from is 'latest', but must be earliest, an RFC 3339 time with its offset"),
+        ("rebuild_from: 7", "rebuild_from is 7, but must be earliest, an RFC 3339 time with its offset"),
+        ("rebuild_from: 0s", "must be longer than 0s; leave it out for earliest"),
+        ("rebuild_from: 2026-11-01T00:00:00", "such as 2026-11-01T00:00:00Z, or a length of time before the newest"),
     ],
 )
 def test_every_fault_is_one_sentence(fault, text, wanted):

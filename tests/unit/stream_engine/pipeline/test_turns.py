@@ -11,7 +11,7 @@ from connectors.errors import ServerUnavailableError, StaleEpochError, StoredSta
 from connectors.records import Partition
 from stream_engine.checkpoint import decode_shard
 from stream_engine.errors import ConfigError
-from stream_engine.pipeline import Rhythm
+from stream_engine.pipeline import Choice, Rhythm
 from stream_engine.records import StepBatch, StepResult
 from stream_engine.router import RouterPolicy
 from stream_engine.watermark import Progress
@@ -112,7 +112,7 @@ def test_the_records_between_the_stored_and_the_committed_position_are_folded_in
 
 
 def test_a_new_group_that_starts_at_the_end_is_warmed_by_history() -> None:
-    engine = Engine(log_of(5), rhythm=Rhythm(start="latest", commit_s=0.0))
+    engine = Engine(log_of(5), rhythm=Rhythm(choice=Choice("latest"), commit_s=0.0))
     engine.turns(3)
     assert engine.sent() == []
     assert engine.states()[(A, "a")][0] == 5
@@ -328,7 +328,7 @@ def test_state_older_than_a_recreated_topic_is_not_used_either() -> None:
 
 
 def test_a_crash_while_history_warms_the_state_does_not_make_it_new() -> None:
-    engine = Engine(log_of(10), rhythm=Rhythm(max_records=9, start="latest", commit_s=0.0, checkpoint_s=0.0))
+    engine = Engine(log_of(10), rhythm=Rhythm(max_records=9, choice=Choice("latest"), commit_s=0.0, checkpoint_s=0.0))
     engine.turns(3)
     assert engine.pipeline.is_replaying
     again = engine.next_life()
