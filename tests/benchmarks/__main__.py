@@ -2,10 +2,10 @@
 
 import sys
 
-from tests.benchmarks import codec, exactly_once, kafka_rates, pipeline, replay_speed, state_cost, step_cost
+from tests.benchmarks import codec, exactly_once, kafka_rates, pipeline, replay_speed, restore, state_cost, step_cost
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
-    for benchmark in (pipeline, exactly_once, state_cost, step_cost, replay_speed, codec, kafka_rates):
+    for benchmark in (pipeline, exactly_once, restore, state_cost, step_cost, replay_speed, codec, kafka_rates):
         print(f"\n== {benchmark.__name__.rpartition('.')[2]}", flush=True)
         benchmark.main()
