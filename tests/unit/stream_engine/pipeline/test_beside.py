@@ -179,7 +179,7 @@ def test_a_store_found_emptied_is_filled_again_beside_the_turns(caplog: pytest.L
     add_tick(engine.log, 2, A, B)
     engine.turns(2)
     begin_checkpoint(engine)
-    for _ in range(60):
+    for _ in range(200):
         engine.turns(1)
         engine.writer.work()
     assert caplog.text.count("the store has lost its state") == 2
