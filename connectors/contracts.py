@@ -211,7 +211,8 @@ class StateStore(ABC):
         4. Partitions do not touch each other, and neither do different groups or prefixes.
         5. A store that is emptied looks like one that never held anything; a `save` with an epoch
            the store no longer knows raises StaleEpochError.
-        6. After `close` no thread, socket or file is left.
+        6. `save` may run on one thread while others acquire, look and load; it asks for the shards one by one.
+        7. After `close` no thread, socket or file is left.
     """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -40,7 +41,7 @@ ON CONFLICT (prefix, grp, topic, number) DO UPDATE SET counter = counter + 1, to
 
 
 class SqliteStore(StateStore):
-    """Owned by the engine's thread, from `open` to `close`; several processes may share the file.
+    """Owned by the engine, from `open` to `close`; its threads take turns, and several processes may share the file.
 
     Args:
         path: the file.
@@ -54,6 +55,7 @@ class SqliteStore(StateStore):
         self._prefix = prefix
         self._group = group
         self._database: sqlite3.Connection | None = None
+        self._turnstile = threading.Lock()
 
     def open(self, timeout_s: float) -> None:
         """Open or make the file.
@@ -70,7 +72,7 @@ class SqliteStore(StateStore):
             folder = self._path.parent
             names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
             raise MissingStoreError(f"the store {self._path} does not exist; {nearest_names(self._path.name, names)}")
-        database = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        database = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             self._check_format(database.execute("PRAGMA user_version").fetchone()[0])
             database.execute("PRAGMA synchronous = NORMAL")
@@ -140,7 +142,7 @@ class SqliteStore(StateStore):
                 )
             if write.is_full:
                 database.execute("DELETE FROM shard WHERE owner = ?", (row[0],))
-            rows = [(row[0], number, blob) for number, blob in write.shards.items()]
+            rows = ((row[0], number, blob) for number, blob in write.shards.items())
             database.executemany("INSERT OR REPLACE INTO shard (owner, number, value) VALUES (?, ?, ?)", rows)
             database.execute("UPDATE owner SET meta = ? WHERE id = ?", (write.meta, row[0]))
 
@@ -179,9 +181,10 @@ class SqliteStore(StateStore):
             raise RuntimeError(f"{self._path} is not open; call open() first")
 
         def whole() -> T:
-            database.execute(begin)
-            with database:  # commits, or rolls back on an exception
-                return action(database)
+            with self._turnstile:
+                database.execute(begin)
+                with database:  # commits, or rolls back on an exception
+                    return action(database)
 
         return self._ask(whole)
 

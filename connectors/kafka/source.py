@@ -284,7 +284,8 @@ class KafkaSource(Source):
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
         """The log's ends as the last fetches told them."""
         consumer, _ = self._open_parts()
-        found = {item: consumer.highwater(TopicPartition(*item)) for item in partitions}
+        mine = consumer.assignment()  # the group may have asked some back while a commit waited for it
+        found = {item: consumer.highwater(TopicPartition(*item)) for item in partitions if item in mine}
         return {item: int(end) for item, end in found.items() if end is not None}
 
     def close(self) -> None:

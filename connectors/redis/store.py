@@ -48,7 +48,7 @@ _REFUSALS = (faults.AuthenticationError, faults.AuthorizationError, faults.NoPer
 
 
 class RedisStore(StateStore):
-    """Owned by the engine's thread, from `open` to `close`."""
+    """Owned by the engine, from `open` to `close`; one thread may save while another reads."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._settings = settings
@@ -119,7 +119,9 @@ class RedisStore(StateStore):
         """The shards' bytes; for a partition that is not ours, all of one save even if another is going on."""
         generations = self._generations.get(partition)
         if generations is not None:
-            return self._values(partition, shards, generations)
+            values = self._values(partition, shards, generations)
+            if None not in values:
+                return values  # else a save of ours has just come between, or there are none
         generations = _generations(self._head(partition))
         while True:
             values = self._values(partition, shards, generations)
@@ -146,10 +148,9 @@ class RedisStore(StateStore):
         self._ask(self._open_probe().ping)
         base = self._settings.base_key(partition)
         generation = f"{epoch.counter}.{secrets.token_hex(6)}"
-        values = {_shard_key(base, number, generation): blob for number, blob in write.shards.items()}
         generations = self._generations.pop(partition, None)
         try:
-            self._write_values(base, values)
+            self._write_values(base, generation, write.shards)
             numbers = [str(number) for number in write.shards]
             owner = [base, epoch.counter, epoch.token, generation, write.meta, int(write.is_full)]
             removable = self._ask(lambda: self._flip(keys=[f"{base}:head", f"{base}:garbage"], args=[*owner, *numbers]))
@@ -158,7 +159,7 @@ class RedisStore(StateStore):
                 self._remove_quietly(base)  # else the next save or acquire does: once more to wait is too long
             raise
         if removable is None:
-            self._remove(base, [name.encode() for name in values])
+            self._remove(base, [_shard_key(base, number, generation).encode() for number in write.shards])
             raise StaleEpochError(
                 f"{partition}: nothing was saved in {self._settings.address}: the partition has had another owner "
                 f"since epoch {epoch.counter}, or the store was emptied; acquire it again, or let it go"
@@ -169,13 +170,14 @@ class RedisStore(StateStore):
         with contextlib.suppress(ServerUnavailableError):  # what stays now goes with the next save or acquire
             self._remove(base, removable)
 
-    def _write_values(self, base: str, values: Mapping[str, StateBlob]) -> None:
+    def _write_values(self, base: str, generation: str, shards: Mapping[int, StateBlob]) -> None:
         client = self._open_client()
-        for names in _slices_by_bytes(values, PIPELINE_BYTES):
+        for some in _slices_by_bytes(shards, PIPELINE_BYTES):
+            values = {_shard_key(base, number, generation): blob for number, blob in some.items()}
             pipeline = client.pipeline(transaction=False)
-            pipeline.sadd(f"{base}:garbage", *names)
-            for name in names:
-                pipeline.set(name, values[name])
+            pipeline.sadd(f"{base}:garbage", *values)
+            for name, blob in values.items():
+                pipeline.set(name, blob)
             self._ask(pipeline.execute)
 
     def _remove_quietly(self, base: str) -> None:
@@ -321,14 +323,14 @@ def _slices(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
         yield items[first : first + most]
 
 
-def _slices_by_bytes(values: Mapping[str, StateBlob], most_bytes: int) -> Iterator[list[str]]:
-    some: list[str] = []
+def _slices_by_bytes(shards: Mapping[int, StateBlob], most_bytes: int) -> Iterator[dict[int, StateBlob]]:
+    some: dict[int, StateBlob] = {}
     num_bytes = 0
-    for name, blob in values.items():
-        some.append(name)
+    for number, blob in shards.items():
+        some[number] = blob
         num_bytes += len(blob)
         if num_bytes >= most_bytes:
             yield some
-            some, num_bytes = [], 0
+            some, num_bytes = {}, 0
     if some:
         yield some

@@ -51,8 +51,12 @@ class Shard:
 def encode_shard(layout_id: str, shard: Shard) -> bytes:
     """The shard as bytes."""
     header = msgspec.json.encode(_Header(layout_id, int(shard.rows.shape[1]), shard.keys))
-    body = b"".join([header, np.ascontiguousarray(shard.entries).tobytes(), np.ascontiguousarray(shard.rows).tobytes()])
-    return PREFIX.pack(MAGIC, FORMAT, zlib.crc32(body), len(header)) + body
+    arrays = (np.ascontiguousarray(shard.entries), np.ascontiguousarray(shard.rows))
+    parts: list[bytes | memoryview] = [header, *(array.view(np.uint8).data for array in arrays)]
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return b"".join([PREFIX.pack(MAGIC, FORMAT, checksum, len(header)), *parts])
 
 
 def decode_shard(layout_id: str, blob: bytes) -> Shard:

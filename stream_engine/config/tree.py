@@ -313,7 +313,8 @@ class Config(Section):
         description="how long the broker may be away before the engine stops with status 1",
     )
     stop_timeout: Positive = Field(
-        default=Duration.parse("30s"), description="how long a stop may take to flush, commit and store"
+        default=Duration.parse("30s"),
+        description="how long a stop may take to flush, commit and store, and a revoke to store",
     )
     kafka: KafkaConfig = Field(default_factory=KafkaConfig)
     api: ApiConfig = Field(default_factory=ApiConfig)

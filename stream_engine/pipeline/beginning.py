@@ -4,6 +4,7 @@ I ask the store, the group and the log; what follows from their answers is decid
 """
 
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 from connectors.records import Bounds, Partition, Position
@@ -29,21 +30,23 @@ class Held:
     progress: Progress = field(default_factory=Progress)
 
 
-def begin(parts: Parts, choice: Choice, partition: Partition, committed: Position | None) -> Held:
-    """Take a partition and let its reading go on.
+def begin(
+    parts: Parts, choice: Choice, partition: Partition, committed: Position | None
+) -> Generator[None, None, Held]:
+    """Take a partition, slice by slice, and let its reading go on.
 
     Raises:
         ServerUnavailableError: the store or the log cannot be asked.
         LostPartitionsError: it is no longer ours.
         PositionError: the log does not hold its position, and the choice is to fail.
     """
+    began_s = parts.clock.monotonic_s()
     bounds = parts.source.bounds([partition])[partition]
     if committed is not None and committed > bounds.latest:
         usable = NOTHING  # another log than the one that was read: no state of it is of use
     else:
         usable = bounds.latest if committed is None else committed
-    with parts.metrics.restore_seconds.time():
-        restored = parts.checkpointer.restore(partition, usable)
+    restored = yield from parts.checkpointer.restore(partition, usable)
     stored = restored.position
     if committed is None and stored is None and partition.number >= parts.source.num_partitions:
         choice = replace(choice, start="earliest")  # what came before it was noticed is not left out
@@ -65,6 +68,7 @@ def begin(parts: Parts, choice: Choice, partition: Partition, committed: Positio
     if found.emitted != (bounds.earliest if committed is None else committed):
         parts.source.commit({partition: found.emitted})  # a crash on the way must not make old readings new
     parts.source.seek(partition, found.folded)
+    parts.metrics.restore_seconds.observe(parts.clock.monotonic_s() - began_s)
     logger.info(
         "%s: %d sensors restored; %d records to replay in silence, then %d to catch up",
         partition,

@@ -1,4 +1,4 @@
-"""The six verbs, once, in order: poll, decode, route, step, encode, write. The checkpoint stands beside.
+"""The six verbs, once, in order: poll, decode, route, step, encode, write. Beside them, in slices: restore, checkpoint.
 
 I decide nothing about forecasting and know no library: every part is handed to me. One thread, plain
 blocking calls. Each partition held has two positions: `position` (everything before it is folded) and
@@ -6,14 +6,15 @@ blocking calls. Each partition held has two positions: `position` (everything be
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import chain
 
 import numpy as np
 
 from connectors.errors import ConnectorError, LostPartitionsError, ServerUnavailableError
 from connectors.records import Partition, Polled, Position, RecordBatch
-from connectors.retry import Backoff
+from connectors.retry import Backoff, Deadline
+from stream_engine.checkpoint import Saved
 from stream_engine.codec import encode_dead_letters
 from stream_engine.pipeline.beginning import Held, begin
 from stream_engine.pipeline.parts import Parts, Rhythm
@@ -27,6 +28,10 @@ FIRST_RECORDS = 2_000
 FEWEST_RECORDS = 200
 WRITTEN_AT_ONCE = 2_000
 """Forecasts that are encoded before they are written: the fewer, the more of them the core's own memory still holds."""
+BESIDE_S = 0.01
+"""How much of a turn may go to restores and to the copying of a checkpoint before the next readings are looked for."""
+BESIDE_RECORDS = 2_000
+"""Most records of a turn while those go on: their rows are copied before they change, and the next slice is not far."""
 SOONEST_AGAIN_S = 2.0
 """Shortest wait (less jitter) before a store that is away is asked again, however often checkpoints are due."""
 
@@ -40,6 +45,7 @@ class Pipeline:
         now = parts.clock.monotonic_s()
         self._held: dict[Partition, Held] = {}
         self._flush_s = rhythm.flush_s
+        self._beginnings: dict[Partition, Generator[None, None, Held]] = {}
         self._waiting: set[Partition] = set()
         self._begin_due_s = now
         self._is_between_turns = True
@@ -49,6 +55,7 @@ class Pipeline:
         self._checkpoint_due_s = now + rhythm.checkpoint_s
         self._store_away_since_s: float | None = None
         self._num_postponed = 0
+        self._is_store_emptied = False
 
     @property
     def positions(self) -> dict[Partition, Position]:
@@ -67,10 +74,12 @@ class Pipeline:
         turns before, when this turn's forecasts are made but not yet written, so that theirs are long acknowledged.
         """
         parts = self._parts
-        polled = parts.source.poll(self._max_records, self._rhythm.poll_s)
+        polled = self._poll()
         started_s = parts.clock.monotonic_s()
-        begun = self._note_assignment(polled)
+        self._note_assignment(polled)
+        begun = self._go_on_beginning(started_s + BESIDE_S)
         self._checkpoint_when_due()
+        self._go_on_saving(started_s + BESIDE_S)
         records = [one for one in polled.batches if one.partition in self._held and one.partition not in begun]
         decoded = [parts.decoder.decode(batch) for batch in records]
         readings = [batch for batch, _ in decoded]
@@ -93,6 +102,12 @@ class Pipeline:
         self._find_pace(len(polled), parts.clock.monotonic_s() - started_s)
         return polled
 
+    def _poll(self) -> Polled:
+        """What has come; while something goes on beside, it is not waited for, and taken in small turns."""
+        if self._beginnings or self._parts.checkpointer.is_copying:
+            return self._parts.source.poll(min(self._max_records, BESIDE_RECORDS), 0.0)
+        return self._parts.source.poll(self._max_records, self._rhythm.poll_s)
+
     def _find_pace(self, num_records: int, seconds: float) -> None:
         """Let the next turn take as many records as its time allows, going by this one."""
         if num_records >= FEWEST_RECORDS:
@@ -112,8 +127,7 @@ class Pipeline:
             logger.warning("could not save everything before partitions were revoked: %s", error)
             self._take_back(error)
         finally:
-            self._drop(gone & self._held.keys())
-            self._waiting -= gone
+            self._drop(gone)
 
     def commit(self) -> None:
         """Commit the positions of all partitions held, and with them what was written: everything before is emitted.
@@ -142,12 +156,13 @@ class Pipeline:
         logger.warning("forecasts not committed yet are taken back and made again: %s", why)
         self._parts.metrics.aborts.inc()
         self._is_writing = False
-        self._waiting |= self._held.keys()
-        self._drop(list(self._held))
+        mine = set(self._held)
+        self._drop(mine)
+        self._waiting |= mine
         return True
 
     def checkpoint(self) -> bool:
-        """Commit, then save what has changed of every partition held; False if the store is away."""
+        """Commit, then save what has changed of every partition held, to the end; False if the store is away."""
         self.commit()
         try:
             self._save(list(self._held))
@@ -172,9 +187,10 @@ class Pipeline:
         logger.warning("checkpoint postponed by %.1f s, serving from memory: %s", wait_s, error)
 
     def _note_store(self) -> None:
-        """The store has answered."""
+        """The store has answered; one that was found emptied is to be filled at once."""
         now_s = self._parts.clock.monotonic_s()
-        self._checkpoint_due_s = now_s + self._rhythm.checkpoint_s
+        self._checkpoint_due_s = now_s + (0.0 if self._is_store_emptied else self._rhythm.checkpoint_s)
+        self._is_store_emptied = False
         if self._store_away_since_s is not None:
             logger.info("the store answers again: saved, after %.1f s from memory", now_s - self._store_away_since_s)
             self._parts.metrics.store_away.set(0)
@@ -186,27 +202,52 @@ class Pipeline:
         self._survive_a_rebalance(self.checkpoint)
 
     def _save(self, partitions: Sequence[Partition]) -> None:
-        """Save the state of partitions; only what is committed may be saved (folded <= emitted).
+        """Save the state of partitions as it is now, to the end; what is on its way already comes first.
 
         Within a turn, also one that a fault has broken off, the state is ahead of its position: nothing is saved then.
         """
         if not self._is_between_turns:
             logger.warning("a turn was broken off: its state is not saved, and is folded again at the next start")
             return
-        metrics = self._parts.metrics
-        for partition in partitions:
-            held = self._held[partition]
-            if held.position == held.saved or held.position > held.emitted:
-                continue
-            with metrics.checkpoint_seconds.time():
-                self._parts.checkpointer.save(partition, held.position, held.progress)
-            held.saved = held.position
-            metrics.checkpoints.inc()
+        checkpointer, deadline = self._parts.checkpointer, Deadline.after(self._rhythm.stop_s)
+        self._note_saved(checkpointer.finish(deadline.remaining_s))
+        while self._begin_saving(partitions):  # once more where the store is found emptied
+            self._note_saved(checkpointer.finish(deadline.remaining_s))
+
+    def _begin_saving(self, partitions: Iterable[Partition]) -> bool:
+        """Begin to save what is new of partitions; only what is committed may be saved (folded <= emitted)."""
+        held = {partition: self._held[partition] for partition in partitions}
+        new = {p: one for p, one in held.items() if one.position != one.saved and one.position <= one.emitted}
+        if new:
+            self._parts.checkpointer.begin({p: (one.position, one.progress) for p, one in new.items()})
+        return bool(new)
+
+    def _go_on_saving(self, until_s: float) -> None:
+        """Let the checkpoint under way go on beside the turns; a store that is away is left alone for a while."""
+        checkpointer = self._parts.checkpointer
+        if not checkpointer.is_saving:
+            return
+        try:
+            self._note_saved(checkpointer.go_on(until_s))
+        except ServerUnavailableError as error:
+            self._postpone(error)
+            return
+        if not checkpointer.is_saving:
+            self._note_store()
+
+    def _note_saved(self, ended: Iterable[Saved]) -> None:
+        for saved in ended:
+            self._held[saved.partition].saved = saved.position
+            self._is_store_emptied |= saved.position is None
+            self._parts.metrics.checkpoints.inc(saved.position is not None)
+            self._parts.metrics.checkpoint_seconds.observe(saved.seconds)
 
     def _checkpoint_when_due(self) -> None:
-        if self._parts.clock.monotonic_s() >= self._checkpoint_due_s:
-            self._checkpoint_due_s = self._parts.clock.monotonic_s() + self._rhythm.checkpoint_s
-            self._survive_a_rebalance(self.checkpoint)
+        now_s = self._parts.clock.monotonic_s()
+        if now_s >= self._checkpoint_due_s and not self._parts.checkpointer.is_saving:
+            self._checkpoint_due_s = now_s + self._rhythm.checkpoint_s
+            self._survive_a_rebalance(self.commit)
+            self._begin_saving(self._held)
             self._measure_lag()
 
     def _commit_when_due(self) -> None:
@@ -222,29 +263,41 @@ class Pipeline:
             logger.warning("not committed: %s", error)
             self._take_back(error)
 
-    def _note_assignment(self, polled: Polled) -> set[Partition]:
-        """Forget what was lost, begin what is ours now; the partitions begun, which are read from elsewhere now."""
+    def _note_assignment(self, polled: Polled) -> None:
+        """Forget what was lost, and see what is ours now."""
         if polled.outside & self._held.keys():
             self._begin_again(polled.outside)
         lost = polled.lost & self._held.keys()
         if any(self._held[partition].position > self._held[partition].emitted for partition in lost):
             self._take_back(f"{', '.join(map(str, sorted(lost)))} went to another member")
-        self._drop(polled.lost & self._held.keys())
-        self._waiting -= polled.lost
+        self._drop(polled.lost)
         committed = self._still_ours()
         if polled.assigned:
             committed |= self._parts.source.committed(sorted(polled.assigned))
         for partition in sorted(committed):
+            self._beginnings[partition] = begin(self._parts, self._rhythm.choice, partition, committed[partition])
+        if polled.assigned or polled.lost:
+            self._parts.metrics.rebalances.inc()
+
+    def _go_on_beginning(self, until_s: float) -> set[Partition]:
+        """Go on with restores, one partition after the other; those that are held now, and read from elsewhere."""
+        begun: set[Partition] = set()
+        for partition, beginning in list(self._beginnings.items()):
             try:
-                self._held[partition] = begin(self._parts, self._rhythm.choice, partition, committed[partition])
+                while True:
+                    next(beginning)
+                    if self._parts.clock.monotonic_s() >= until_s:
+                        return begun
+            except StopIteration as end:
+                self._held[partition] = end.value
+                begun.add(partition)
             except (ServerUnavailableError, LostPartitionsError) as error:
                 logger.warning("%s waits, the others go on: %s", partition, error)
                 self._waiting.add(partition)
                 self._begin_due_s = self._parts.clock.monotonic_s() + SOONEST_AGAIN_S
-        if polled.assigned or polled.lost:
-            self._parts.metrics.rebalances.inc()
-            self._parts.metrics.partitions.set(len(self._held))
-        return set(committed)
+            del self._beginnings[partition]
+        self._parts.metrics.partitions.set(len(self._held))
+        return begun
 
     def _begin_again(self, outside: frozenset[Partition]) -> None:
         """Keep what was read of partitions whose position the log no longer holds, and find their place anew."""
@@ -270,15 +323,21 @@ class Pipeline:
         return committed
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
-        for partition in partitions:
-            self._parts.slots.release(self._parts.checkpointer.drop(partition))
-            del self._held[partition]
+        """Forget partitions, held, on their way or waiting."""
+        for partition in set(partitions):
+            self._waiting.discard(partition)
+            if partition in self._beginnings:
+                self._beginnings.pop(partition).close()
+            if partition in self._held:
+                self._parts.slots.release(self._parts.checkpointer.drop(partition))
+                del self._held[partition]
         self._parts.metrics.partitions.set(len(self._held))
 
     def _step(self, batch: StepBatch, readings: Sequence[ReadingBatch]) -> ForecastBatch:
         """Carry out one step batch; the forecasts to send, in order of arrival."""
         parts = self._parts
         parts.checkpointer.make_room(batch.placement)
+        parts.checkpointer.keep(batch.handles)
         result = parts.stepper.step(batch, [self._held[one.records.partition].progress for one in readings])
         parts.metrics.resets.inc(result.num_resets)
         parts.metrics.evictions.inc(len(batch.placement.evicted))

@@ -3,6 +3,7 @@
 I know every room's front door and nothing of what goes on inside.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
@@ -158,7 +159,13 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         slots=slots,
         stepper=stepper,
         checkpointer=Checkpointer(
-            store, ledger, stepper, clock, shelf_rows=config.model.slots, wait_s=config.store.timeout.s
+            store,
+            ledger,
+            stepper,
+            clock,
+            ThreadPoolExecutor(1, "checkpoint"),
+            shelf_rows=config.model.slots,
+            wait_s=config.store.timeout.s,
         ),
         clock=clock,
         metrics=Metrics(),

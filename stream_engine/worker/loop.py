@@ -69,7 +69,7 @@ class Worker:
         """
         parts = self._parts
         with ExitStack() as closing:
-            for part in (parts.store, parts.delivery, parts.source):
+            for part in (parts.store, parts.checkpointer, parts.delivery, parts.source):
                 closing.callback(part.close)
             if not self._has_opened():
                 return

@@ -9,12 +9,23 @@ from tests.benchmarks import (
     pipeline,
     recovery,
     replay_speed,
+    restore,
     state_cost,
     step_cost,
 )
 
 if __name__ == "__main__":
     sys.argv = sys.argv[:1]
-    for benchmark in (pipeline, exactly_once, recovery, state_cost, step_cost, replay_speed, codec, kafka_rates):
+    for benchmark in (
+        pipeline,
+        exactly_once,
+        recovery,
+        restore,
+        state_cost,
+        step_cost,
+        replay_speed,
+        codec,
+        kafka_rates,
+    ):
         print(f"\n== {benchmark.__name__.rpartition('.')[2]}", flush=True)
         benchmark.main()

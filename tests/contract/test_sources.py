@@ -296,6 +296,7 @@ def test_a_second_member_gets_partitions_only_after_the_first_has_committed_them
         reader.poll(1000, 0.2)
         assert reader.num_records - read_before == 50 * kept, "a revoked partition was handed out"
         assert other.read.keys() == other.assigned
+        first.ends(other.assigned)  # of what it holds no longer: it may leave them out, and must not fail
         with pytest.raises(StaleEpochError, match="no longer ours"):
             first.commit(dict.fromkeys(other.assigned, 1))
         assert second.committed(other.assigned) == {part: 40 + part.number for part in other.assigned}

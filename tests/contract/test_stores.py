@@ -157,6 +157,39 @@ def test_a_reader_sees_all_of_one_save_or_all_of_the_one_before(stores: StoreCas
     assert all(len(versions) == 1 and versions[0] is not None for versions in seen), "a reader saw half a save"
 
 
+def test_one_thread_may_save_while_another_loads_and_acquires(stores: StoreCase):
+    """The owner itself reads a partition that its own thread is saving: all of one save, and no shard is missing."""
+    numbers, other = list(range(90)), Partition("readings", 1)
+    ended = threading.Event()
+    failed: list[BaseException] = []
+
+    def save(store: StateStore, epoch: Epoch) -> None:
+        try:
+            for version in range(1, 101):
+                text = b"%d" % version
+                store.save(PARTITION, epoch, StateWrite(text, dict.fromkeys(numbers, text)))
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failed.append(error)
+        ended.set()
+
+    with opened(stores.store()) as store:
+        epoch = store.acquire(PARTITION).epoch
+        store.save(PARTITION, epoch, StateWrite(b"0", dict.fromkeys(numbers, b"0")))
+        thread = threading.Thread(target=save, args=(store, epoch))
+        thread.start()
+        while not ended.is_set():
+            versions = set(store.load(PARTITION, numbers))
+            assert len(versions) == 1
+            assert None not in versions
+            store.save(other, store.acquire(other).epoch, StateWrite(b"m", {0: b"a"}))
+        thread.join()
+        assert not failed
+        assert store.load(PARTITION, numbers) == [b"100"] * 90
+        found = store.look(other)
+        assert found is not None
+        assert found.shards == (0,)
+
+
 def test_an_emptied_store_looks_new_and_refuses_epochs_it_no_longer_knows(stores: StoreCase):
     with opened(stores.store()) as store:
         epoch = store.acquire(PARTITION).epoch

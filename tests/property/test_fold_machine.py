@@ -19,11 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from connectors.errors import ServerUnavailableError, StaleEpochError, StoredStateError
 from connectors.records import Partition
-from stream_engine.checkpoint import decode_meta, decode_shard
+from stream_engine.checkpoint import checkpointer, decode_meta, decode_shard
 from stream_engine.pipeline import Rhythm
 from stream_engine.slots import NO_SLOT
 from stream_engine.watermark import NUM_EARLY_GAPS, Progress
-from tests.support.engine import Engine, message
+from tests.support.engine import CreepingClock, Engine, message
+from tests.support.executors import WhenTold
 from tests.support.scripted import DictStore, ListSink, Log
 
 PARTITIONS = tuple(Partition("readings", number) for number in range(2))
@@ -40,6 +41,13 @@ readings = st.tuples(
 )
 """Sensor, minutes after the partition's newest (so that some are late and some double), value."""
 rubbish = st.sampled_from([None, b"", b"{", b'{"ts": 1, "value": 1}'])
+
+
+@pytest.fixture(autouse=True)
+def in_small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restores and checkpoints of a few sensors come in several slices, and in several shards."""
+    for name, value in {"SHARD_SIZE": 2, "SHARDS_AT_ONCE": 1, "ROWS_AT_ONCE": 2}.items():
+        monkeypatch.setattr(checkpointer, name, value)
 
 
 def next_digest(digest: int, time_ns: int, value: float) -> int:
@@ -116,6 +124,8 @@ class FoldMachine(RuleBasedStateMachine):
             shelf_rows=2,
             max_per_poll=3,
             wait_s=0.0,
+            writer=WhenTold(),
+            clock=CreepingClock(),
         )
         engine.source.unassign(*PARTITIONS)
         return engine
@@ -144,6 +154,13 @@ class FoldMachine(RuleBasedStateMachine):
     @rule(number=workers, turns=st.integers(1, 8), seconds=st.sampled_from([0.0, 0.3, 0.6, 5.0]))
     def turn(self, number: int, turns: int, seconds: float) -> None:
         self._do(number, lambda engine: engine.turns(turns, seconds))
+
+    @rule(number=workers, is_away=st.booleans())
+    def the_writer_works(self, number: int, is_away: bool) -> None:
+        """What a checkpoint hands to the thread comes to the store now, however long ago it was begun, or fails."""
+        self.store.is_away = is_away
+        self.workers[number].writer.work()
+        self.store.is_away = False
 
     @rule(number=workers, is_saved=st.booleans())
     def commit(self, number: int, is_saved: bool) -> None:
@@ -199,6 +216,7 @@ class FoldMachine(RuleBasedStateMachine):
     def the_store_is_away(self, number: int, turns: int) -> None:
         self.store.is_away = True
         self._do(number, lambda engine: engine.turns(turns, 5.0))
+        self.workers[number].writer.work()
         self.store.is_away = False
 
     @rule()
@@ -329,6 +347,7 @@ def drive(seed: int, num_events: int = 80) -> None:
     events: list[tuple[int, Callable[[], object]]] = [
         (30, lambda: machine.records_come(partition=partition(), some=[*some(), None, b"{"])),
         (30, lambda: machine.turn(number=number(), turns=rng.randint(1, 8), seconds=rng.choice([0.0, 0.3, 0.6, 5.0]))),
+        (20, lambda: machine.the_writer_works(number=number(), is_away=rng.random() < 0.3)),
         (10, lambda: machine.commit(number=number(), is_saved=rng.random() < 0.5)),
         (20, lambda: machine.assign(partition=partition(), number=number())),
         (5, lambda: machine.revoke(partition=partition())),

@@ -17,6 +17,7 @@ from stream_engine.pipeline import AtLeastOnce, Parts, Pipeline, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
 from stream_engine.stepper import Stepper
+from tests.support.executors import AtOnce, WhenTold
 from tests.support.scripted import DictStore, ListSink, ListTransactions, Log, ScriptedSource
 
 
@@ -56,6 +57,14 @@ class CountingModel(StreamingModel):
         return {"last": float(state[0]), "sum": float(state[1]), "count": float(state[2])}
 
 
+class CreepingClock(ManualClock):
+    """Each look at it takes a while, so that what goes by the time comes in small slices."""
+
+    def monotonic_s(self) -> float:
+        self.advance(0.008)
+        return super().monotonic_s()
+
+
 def message(sensor: str, minute: int, value: float | None) -> bytes:
     """A reading as JSON."""
     return orjson.dumps({"sensor": sensor, "ts": minute * 60_000, "value": value})
@@ -77,13 +86,14 @@ class Engine:
     max_per_poll: int = 1_000_000
     wait_s: float = 30.0
     is_exactly_once: bool = False
+    writer: WhenTold = field(default_factory=AtOnce)
+    clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
-        self.clock = ManualClock()
         self.ledger, self.slots = Ledger(), Slots(self.capacity)
         self.stepper = Stepper(self.model, torch.device("cpu"), 12)
         self.checkpointer = Checkpointer(
-            self.store, self.ledger, self.stepper, self.clock, self.shelf_rows, self.wait_s
+            self.store, self.ledger, self.stepper, self.clock, self.writer, self.shelf_rows, self.wait_s
         )
         self.source = ScriptedSource(self.log, self.max_per_poll)
         self.metrics = Metrics()
@@ -118,6 +128,7 @@ class Engine:
         kept = {"log": self.log, "forecasts": self.forecasts, "dead": self.dead, "store": self.store}
         more = {"rhythm": self.rhythm, "policy": self.policy, "model": self.model, "capacity": self.capacity}
         more |= {"shelf_rows": self.shelf_rows, "max_per_poll": self.max_per_poll, "wait_s": self.wait_s}
+        more |= {"writer": type(self.writer)(), "clock": type(self.clock)()}
         return Engine(**{**kept, **more, "is_exactly_once": self.is_exactly_once, **changes})
 
     def states(self) -> dict[tuple[Partition, str], tuple[int, int, list[float]]]:

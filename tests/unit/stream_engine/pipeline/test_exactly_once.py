@@ -10,6 +10,7 @@ from connectors.errors import LostPartitionsError, ServerUnavailableError
 from connectors.records import Partition, SinkRecord
 from stream_engine.pipeline import Rhythm
 from tests.support.engine import Engine, message
+from tests.support.executors import WhenTold
 from tests.support.scripted import Log
 
 A, B = Partition("readings", 0), Partition("readings", 1)
@@ -30,7 +31,8 @@ def add_tick(log: Log, minute: int) -> None:
 
 
 def engine_on(log: Log, max_records: int = 4) -> Engine:
-    return Engine(log, rhythm=Rhythm(max_records=max_records, commit_s=2.0, checkpoint_s=5.0), is_exactly_once=True)
+    rhythm = Rhythm(max_records=max_records, commit_s=2.0, checkpoint_s=5.0)
+    return Engine(log, rhythm=rhythm, is_exactly_once=True, writer=WhenTold())
 
 
 def run_out(engine: Engine) -> None:
@@ -187,6 +189,11 @@ def save(engine: Engine) -> Engine:
     return turn(engine)
 
 
+def work(engine: Engine) -> Engine:
+    engine.writer.work()
+    return engine
+
+
 def refuse(engine: Engine) -> Engine:
     engine.delivery.is_stale = True
     save(engine)
@@ -206,6 +213,7 @@ def wipe(engine: Engine) -> Engine:
 def store_away(engine: Engine) -> Engine:
     engine.store.is_away = True
     save(engine)
+    work(engine)
     engine.store.is_away = False
     return engine
 
@@ -242,7 +250,7 @@ def break_off(engine: Engine) -> Engine:
     return engine
 
 
-EVENTS = [turn, turn, turn, tick, save, refuse, kill, wipe, store_away, break_off]
+EVENTS = [turn, turn, turn, tick, save, work, refuse, kill, wipe, store_away, break_off]
 EVENTS += [how(partition) for how in (revoke, lose) for partition in (A, B)]
 
 
