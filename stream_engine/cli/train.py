@@ -42,6 +42,9 @@ def train(  # noqa: PLR0913 (one argument per option)
         str | None, typer.Option(metavar="CONDITION", help="a reading counts only where this holds: 'count > 0'")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="decides everything that is drawn")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="networks on top of the mix whose mean teaches the one that is kept; 1: none")
+    ] = 1,
     steps: Annotated[
         int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 2500, as the inner split has it")
     ] = None,
@@ -72,6 +75,7 @@ def train(  # noqa: PLR0913 (one argument per option)
         calendar=calendar_of(timezone(zone), country(holidays), None),
         lengths=LENGTHS if steps is None else (steps,),
         seed=seed,
+        num_seeds=seeds,
         threads=threads,
     )
     with _watched(is_shown=not is_json) as watcher:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurrent_core import mixing
-from recurrent_core.models.elinformer.features import GAP, LAGS, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
+from recurrent_core.models.elinformer.features import DAY_SINE, GAP, LAGS, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
 from recurrent_core.models.elinformer.group_net import attend
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.made import UNKNOWN
@@ -27,6 +27,8 @@ LEAST, MOST = len(LAGS), len(LAGS) + 1
 SAMPLE = 20_000
 MEMBER_TICKS = 1.5
 """Ticks since its last reading below which a series is a member of its group: as while serving, the newest two."""
+Teacher = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Says of features what `spoken` says of a network's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Regimen:
         mean_share: weight of the mean's loss beside the quantiles'.
         averaging: how slowly the averaged weights follow.
         unknown_share: of the origins that SeriesNets are shown as of a series unheard of.
+        is_hour_hidden: whether the MixNet is told a time of day by chance, so that it learns not to go by it: what a
+            value does at eight o'clock elsewhere says little of a series unheard of.
     """
 
     num_steps: int = 2500
@@ -49,6 +53,7 @@ class Regimen:
     mean_share: float = 0.05
     averaging: float = 0.998
     unknown_share: float = 0.3
+    is_hour_hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,22 @@ class Course:
     Where series are known whole moments are drawn, since series hear each other. `averaged` are the networks to keep.
     """
 
-    def __init__(self, sets: Sequence[Origins], regimen: Regimen, seed: int, num_series: int = 0) -> None:
+    def __init__(
+        self,
+        sets: Sequence[Origins],
+        regimen: Regimen,
+        seed: int,
+        num_series: int = 0,
+        teacher: Teacher | None = None,
+    ) -> None:
         """Begin.
 
         Args:
             sets: what to learn from; each counts as the square root of its size.
             num_series: series that are known by number; 0 for a MixNet alone.
+            teacher: whose word counts for the MixNet as much as the truths; see `distil`.
         """
+        self._teacher = teacher
         self._draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -164,9 +178,16 @@ class Course:
     def _mix_loss(self, batch: Origins) -> Tensor:
         """The MixNet's, half of the origins upside down."""
         sign = torch.where(torch.rand(len(batch), generator=self._draw) < 0.5, -1.0, 1.0)
-        pinball, _, mean = losses(self.networks.mix_net, *flipped(batch.features, batch.truths, sign))
-        weights = batch.weights
-        return ((pinball + self._regimen.mean_share * mean) * weights).sum() / weights.sum().clamp(min=1e-9)
+        features, truths = flipped(batch.features, batch.truths, sign)
+        if self._regimen.is_hour_hidden:
+            features = turned(features, torch.rand(len(batch), generator=self._draw))
+        quantiles, mean = spoken(self.networks.mix_net, features)
+        loss = _pinball(quantiles, truths) + self._regimen.mean_share * _mean_loss(mean, truths)
+        if self._teacher is not None:
+            taught_quantiles, taught_mean = self._teacher(features)
+            apart = (quantiles - taught_quantiles).abs().sum(dim=1)
+            loss = 0.5 * (loss + apart + self._regimen.mean_share * (mean - taught_mean).abs())
+        return (loss * batch.weights).sum() / batch.weights.sum().clamp(min=1e-9)
 
     def _series_loss(self, nets: SeriesNets, batch: Origins) -> Tensor:
         """The SeriesNets': |error| of their medians, some of the series unheard of, some moments with few members."""
@@ -207,19 +228,34 @@ def flipped(features: Tensor, truths: Tensor, sign: Tensor) -> tuple[Tensor, Ten
     return features, truths * sign[:, None]
 
 
-def losses(network: MixNet, features: Tensor, truths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each cell [n, NUM_LEADS]: pinball summed over the levels, whether the 80 % interval holds it, mean's loss."""
+def turned(features: Tensor, turns: Tensor) -> Tensor:
+    """The same origins with their time of day moved on by so many turns of the day, [n]."""
+    sine, cosine = (2.0 * math.pi * turns).sin(), (2.0 * math.pi * turns).cos()
+    was_sine, was_cosine = features[:, DAY_SINE], features[:, DAY_SINE + 1]
+    features = features.clone()
+    features[:, DAY_SINE] = was_sine * cosine + was_cosine * sine
+    features[:, DAY_SINE + 1] = was_cosine * cosine - was_sine * sine
+    return features
+
+
+def spoken(network: MixNet, features: Tensor) -> tuple[Tensor, Tensor]:
+    """What a network says: quantiles [n, 3, NUM_LEADS] and mean [n, NUM_LEADS], as Origins.truths are told."""
     leads = torch.arange(1, NUM_LEADS + 1)[None]
     shift, sides, lean = network(features)
     said = mixing.at_leads(torch.cat([shift[:, None], sides, lean[:, None]], dim=1), leads)
     middle, lower, upper, lean = said.unbind(dim=1)
-    quantiles = torch.stack([middle - lower, middle, middle + upper], dim=1)
+    return torch.stack([middle - lower, middle, middle + upper], dim=1), middle + lean
+
+
+def _pinball(quantiles: Tensor, truths: Tensor) -> Tensor:
+    """Of each cell [n, NUM_LEADS], summed over the levels."""
     miss = truths[:, None] - quantiles
     levels = torch.tensor(LEVELS)[:, None]
-    pinball = torch.maximum(levels * miss, (levels - 1.0) * miss).sum(dim=1)
-    is_inside = (truths >= quantiles[:, 0]) & (truths <= quantiles[:, 2])
-    mean = functional.huber_loss(middle + lean, truths, reduction="none", delta=10.0)
-    return pinball, is_inside, mean
+    return torch.maximum(levels * miss, (levels - 1.0) * miss).sum(dim=1)
+
+
+def _mean_loss(mean: Tensor, truths: Tensor) -> Tensor:
+    return functional.huber_loss(mean, truths, reduction="none", delta=10.0)
 
 
 def middles(networks: Networks, origins: Origins) -> Tensor:
@@ -238,7 +274,9 @@ def judge(networks: Networks, origins: Origins, size: int = 8192) -> Verdict:
     for batch in origins.batches(size):
         for place, some in enumerate((networks, newborn)):
             miss = (batch.truths - middles(some, batch).mean(dim=1)).abs()
-            pinball, is_inside, _ = losses(some.mix_net, batch.features, batch.truths)
+            quantiles, _ = spoken(some.mix_net, batch.features)
+            pinball = _pinball(quantiles, batch.truths)
+            is_inside = (batch.truths >= quantiles[:, 0]) & (batch.truths <= quantiles[:, 2])
             sums[2 * place] += (miss * batch.weights).sum()
             sums[2 * place + 1] += (pinball * batch.weights).sum()
             sums[4] += (is_inside & (batch.weights > 0)).sum() if some is networks else 0.0

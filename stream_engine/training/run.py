@@ -21,6 +21,7 @@ from stream_engine import __version__
 from stream_engine.backtest.history import Choice
 from stream_engine.errors import ConfigError
 from stream_engine.localtime import Calendar
+from stream_engine.training.distil import MeanTeacher, teachers_of, teachers_state
 from stream_engine.training.fit import Course, Regimen, judge
 from stream_engine.training.harvest import Origins, Sampling, balanced, harvest
 from stream_engine.training.keep import Keeper
@@ -55,6 +56,7 @@ class TrainPlan:
         lengths: gradient steps to choose from.
         regimen: how the network is trained, but for its number of steps.
         seed: decides everything that is drawn.
+        num_seeds: courses of MixNets whose mean teaches the one that is kept; 1 for none.
         threads: CPU threads torch may use in this process; so small a network gains little from a second.
     """
 
@@ -67,6 +69,7 @@ class TrainPlan:
     lengths: tuple[int, ...] = LENGTHS
     regimen: Regimen = field(default_factory=lambda: Regimen(batch=4096))
     seed: int = 0
+    num_seeds: int = 1
     threads: int = 1
 
 
@@ -101,7 +104,7 @@ def run_training(plan: TrainPlan, watcher: Watcher | None = None) -> dict[str, A
 
 def fingerprint(plan: TrainPlan, parts: Sequence[Part]) -> str:
     """Of everything that decides a run: two with the same end with the same artifact."""
-    choices = (__version__, plan.seed, plan.lengths, asdict(plan.regimen), plan.calendar.to_dict())
+    choices = (__version__, plan.seed, plan.num_seeds, plan.lengths, asdict(plan.regimen), plan.calendar.to_dict())
     return hashlib.sha256(repr(choices).encode() + data_fingerprint(parts).encode()).hexdigest()
 
 
@@ -130,6 +133,7 @@ class _Run:
         self._known = known_of(parts, plan.choice.channel or "")
         self._model = Elinformer.untrained(known=self._known)
         self._decided, self._kept = keeper.load()
+        self._teachers = teachers_of(self._kept)
         learned = np.concatenate([part.values[: part.train_end].ravel() for part in parts])
         if not float(np.nanstd(learned)) > 0:
             raise ConfigError("all readings before the end of training are equal; there is nothing to learn")
@@ -141,7 +145,12 @@ class _Run:
         if trials:
             length = min(trials, key=lambda steps: trials[steps]["mae"] + trials[steps]["wql"])
         ends = [part.train_end for part in self._parts]
-        course = self._course("learn", self._lessons("harvest", ends), length)
+        lessons = self._lessons("harvest", ends)
+        for place in range(self._plan.num_seeds if self._plan.num_seeds > 1 else 0):
+            if place >= len(self._teachers):
+                taught = self._course(f"teacher {place + 1}", lessons, length, seed=self._plan.seed + 1 + place)
+                self._teachers.append(taught.averaged.mix_net)
+        course = self._course("learn", lessons, length, len(self._known.names))
         verdict = None
         if any(part.valid_end > part.train_end for part in self._parts):
             verdict = asdict(judge(course.averaged, self._judged("validation", ends)))
@@ -161,17 +170,20 @@ class _Run:
             ends = [int(part.train_end * INNER_SHARE) for part in self._parts]
             lessons, judged = self._lessons("inner harvest", ends), self._judged("inner split", ends)
             for length in left:
-                course = self._course(f"choose: {length} steps", lessons, length)
+                course = self._course(f"choose: {length} steps", lessons, length, len(self._known.names))
                 done[str(length)] = asdict(judge(course.averaged, judged))
                 self._watcher.tell(f"MAE {done[str(length)]['mae']:.4f} of the mix's")
                 self._kept = {}
                 self._keeper.save(done, {})
         return {length: done[str(length)] for length in lengths}
 
-    def _course(self, stage: str, lessons: Origins, num_steps: int) -> Course:
-        """A course of so many steps, taken up where it was left."""
+    def _course(
+        self, stage: str, lessons: Origins, num_steps: int, num_series: int = 0, seed: int | None = None
+    ) -> Course:
+        """A course of so many steps, taken up where it was left; with a seed of its own it is a teacher's."""
         regimen = replace(self._plan.regimen, num_steps=num_steps)
-        course = Course([lessons], regimen, self._plan.seed, len(self._known.names))
+        teacher = MeanTeacher(self._teachers) if self._teachers and seed is None else None
+        course = Course([lessons], regimen, self._plan.seed if seed is None else seed, num_series, teacher)
         if f"stage.{stage}" in self._kept:
             course.restore(self._kept)
         self._watcher.begin(stage, num_steps)
@@ -185,7 +197,8 @@ class _Run:
 
         while course.step < num_steps:
             course.learn(KEEP_STEPS, told)
-            self._keeper.save(self._decided, course.state() | {f"stage.{stage}": torch.ones(1)})
+            kept = course.state() | teachers_state(self._teachers) | {f"stage.{stage}": torch.ones(1)}
+            self._keeper.save(self._decided, kept)
         return course
 
     def _lessons(self, stage: str, ends: Sequence[int]) -> Origins:
@@ -227,6 +240,7 @@ class _Run:
             "rows": {part.name: {"train_end": part.train_end, "valid_end": part.valid_end} for part in self._parts},
             "calendar": self._plan.calendar.to_dict(),
             "seed": self._plan.seed,
+            "seeds": self._plan.num_seeds,
             "regimen": asdict(replace(self._plan.regimen, num_steps=length)),
             "inner_split_to_mix": {str(steps): trial for steps, trial in trials.items()},
             "validation_to_mix": verdict,

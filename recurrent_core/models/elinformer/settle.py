@@ -14,6 +14,8 @@ from recurrent_core.models.elinformer.made import Final
 
 CHOICE_POWER = 4
 """Weights of the candidates are proportional to their recent errors ** -CHOICE_POWER."""
+MIX_TRUST = 0.2
+"""What the mix's weight is multiplied by: of two that err alike of late, a network will likely err less."""
 CHOICE_RATE = 0.05
 """Floor of the rate of the candidates' running errors: a short memory."""
 
@@ -39,6 +41,8 @@ def learn(parts: Parts, value: Tensor) -> None:
 def choose(parts: Parts, made: Final, leads: Tensor) -> Tensor:
     """The candidates blended by their recent errors, [batch, leads]; leads: [1 or batch, leads], since the reading."""
     shares = mixing.weights(parts["candidate_errors"] + 1e-30, CHOICE_POWER)
+    shares[:, 0] *= MIX_TRUST
+    shares = shares / shares.sum(dim=1, keepdim=True)
     return (mixing.at_leads(shares, leads) * made.candidates).sum(dim=1)
 
 

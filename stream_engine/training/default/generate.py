@@ -44,13 +44,13 @@ def generated(num: int, seed: int, rows: int = 3000) -> Iterator[Part]:
 
 
 def varied(part: Part, draw: np.random.Generator, rows: int = 6000) -> Part:
-    """A new series made of a set: coarser, two sensors mixed, noisier, with more gaps, or with shifts."""
+    """A new series made of a set: coarser, two sensors mixed, noisier, with gaps or shifts, backwards, or bent."""
     num = min(len(part.values), rows)
     start = int(draw.integers(len(part.values) - num + 1))
     block = slice(start, start + num)
     sensor, other = draw.integers(part.values.shape[1], size=2)
     values, times_s = part.values[block, sensor], part.times_ns[block] / 1e9
-    cadence_s, choice = part.step_ns / 1e9, int(draw.integers(5))
+    cadence_s, choice = part.step_ns / 1e9, int(draw.integers(8))
     if choice == 0:
         step = int(_one_of(draw, 2, 3, 4, 6, 12))
         blocks = values[: num // step * step].reshape(-1, step)
@@ -63,8 +63,14 @@ def varied(part: Part, draw: np.random.Generator, rows: int = 6000) -> Part:
         values = values + _one_of(draw, 0.1, 0.3) * _size(values) * draw.standard_normal(num)
     elif choice == 3:
         values = _with_gaps(draw, values)
-    else:
+    elif choice == 4:
         values = values + _level_shifts(draw, num) * _size(values)
+    elif choice == 5:
+        values = values[::-1]
+    elif choice == 6:
+        values = np.exp(_one_of(draw, -1.0, 1.0) * draw.uniform(0.3, 1.0) * np.clip(_standard(values), -4.0, 4.0))
+    else:
+        times_s = times_s + draw.integers(0, 168) * 3600.0
     return one_sensor(part.name, values, times_s, cadence_s)
 
 
@@ -187,6 +193,81 @@ def _swinging(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> F
     return swing + _one_of(draw, 0.05, 0.2) * _autoregression(draw, len(ticks), 0.8)
 
 
+def _by_day(draw: np.random.Generator, times_s: Floats, memory: float) -> Floats:
+    """Of each day a number of its own, that keeps some of the day before."""
+    days = (times_s // DAY_S - times_s[0] // DAY_S).astype(np.int64)
+    numbers = _autoregression(draw, int(days[-1]) + 1, memory) * np.sqrt(1.0 - memory**2)
+    return np.asarray(numbers[days])
+
+
+def _volume(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """Counts or loads above zero: season, days and noise multiply each other."""
+    noise = _autoregression(draw, len(times_s), _one_of(draw, 0.0, 0.5, 0.9, 0.98))
+    days = _one_of(draw, 0.05, 0.2, 0.4) * _by_day(draw, times_s, _one_of(draw, 0.0, 0.7))
+    logs = draw.uniform(0.3, 1.2) * _season(draw, times_s, cadence_s) + days
+    volume = np.exp(np.clip(logs + _one_of(draw, 0.05, 0.15, 0.4) * noise / _size(noise), -6.0, 6.0))
+    return np.asarray(draw.poisson(volume * _one_of(draw, 3, 30, 300)) if draw.random() < 0.5 else volume, np.float64)
+
+
+def _congested(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """A free speed, with dips about certain hours whose depth and time differ from day to day."""
+    hours, speed = times_s % DAY_S / 3600.0, np.full(len(times_s), 1.0)
+    is_weekend = (times_s // DAY_S + 3) % 7 >= 5
+    for _ in range(int(draw.integers(1, 4))):
+        middle = draw.uniform(5, 21) + draw.uniform(0.1, 0.8) * _by_day(draw, times_s, 0.0)
+        depth = np.clip(draw.uniform(0.1, 0.6) + draw.uniform(0.05, 0.3) * _by_day(draw, times_s, 0.3), 0.0, 0.85)
+        dip = depth * np.exp(-0.5 * ((hours - middle) / draw.uniform(0.3, 2.0)) ** 2)
+        speed = speed * (1.0 - dip * np.where(is_weekend, draw.uniform(0.0, 1.0), 1.0))
+    noise = _autoregression(draw, len(times_s), _one_of(draw, 0.0, 0.6, 0.9))
+    return speed + _one_of(draw, 0.01, 0.03, 0.1) * noise / _size(noise)
+
+
+def _switched(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """Something that is on for certain hours, not every day, and slow or quick to follow."""
+    hours, is_weekend = times_s % DAY_S / 3600.0, (times_s // DAY_S + 3) % 7 >= 5
+    begin = draw.uniform(0, 14) + draw.uniform(0.0, 1.0) * _by_day(draw, times_s, 0.0)
+    end = begin + draw.uniform(2, 10) + draw.uniform(0.0, 1.0) * _by_day(draw, times_s, 0.0)
+    is_on = (hours >= begin) & (hours < end) & ~(is_weekend & (draw.random() < 0.7))
+    target, rate = is_on * (1.0 + draw.uniform(0.0, 0.3) * _by_day(draw, times_s, 0.5)), _one_of(draw, 0.05, 0.3, 1.0)
+    values, last = np.empty(len(times_s)), 0.0
+    for t, wanted in enumerate(target.tolist()):
+        last += rate * (wanted - last)
+        values[t] = last
+    return values + _one_of(draw, 0.01, 0.05, 0.2) * draw.standard_normal(len(values))
+
+
+def _decaying(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """Events at random, more at some hours, each of which fades."""
+    rate = _one_of(draw, 0.01, 0.05, 0.3) * np.exp(np.clip(0.7 * _season(draw, times_s, cadence_s), -4.0, 2.0))
+    shots = (draw.random(len(times_s)) < rate) * draw.gamma(1.0, 1.0, len(times_s))
+    fade, values, last = _one_of(draw, 0.7, 0.9, 0.98), np.empty(len(times_s)), 0.0
+    for t, shot in enumerate(shots.tolist()):
+        last = fade * last + shot
+        values[t] = last
+    return values + _one_of(draw, 0.0, 0.05) * draw.standard_normal(len(values))
+
+
+def _volatile(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """A walk, or one that returns slowly, whose steps are calm and wild by turns."""
+    rows = len(times_s)
+    size = np.exp(np.clip(_autoregression(draw, rows, 0.99) * _one_of(draw, 0.05, 0.15), -3.0, 3.0))
+    values, last, memory = np.empty(rows), 0.0, _one_of(draw, 1.0, 1.0, 0.99)
+    for t, step in enumerate((size * draw.standard_normal(rows)).tolist()):
+        last = memory * last + step
+        values[t] = last
+    return values
+
+
+def _several(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """Seasons of the calendar and one of its own, on a level that drifts."""
+    drift = _autoregression(draw, len(times_s), _one_of(draw, 0.99, 1.0))
+    return (
+        _season(draw, times_s, cadence_s)
+        + draw.uniform(0.2, 1.0) * _swinging(draw, times_s, cadence_s)
+        + _one_of(draw, 0.0, 0.5, 2.0) * drift / _size(drift)
+    )
+
+
 Kind = Callable[[np.random.Generator, Floats, float], Floats]
 KINDS: tuple[Kind, ...] = (
     _walk,
@@ -200,4 +281,11 @@ KINDS: tuple[Kind, ...] = (
     _bounded,
     _spiky,
     _swinging,
+    _volume,
+    _volume,
+    _congested,
+    _switched,
+    _decaying,
+    _volatile,
+    _several,
 )

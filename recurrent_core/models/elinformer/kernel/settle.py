@@ -12,7 +12,7 @@ from recurrent_core.models.elinformer.kernel.drift import learn_temper, temper_b
 from recurrent_core.models.elinformer.kernel.fold import anchor_of
 from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, at_lead, clip
 from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES, TICK_TURN
-from recurrent_core.models.elinformer.settle import CHOICE_POWER, CHOICE_RATE
+from recurrent_core.models.elinformer.settle import CHOICE_POWER, CHOICE_RATE, MIX_TRUST
 
 
 @compiled
@@ -51,7 +51,7 @@ def learn_settled(row, p, value, tick, since, num_candidates):
 
 @compiled
 def weigh_candidates(row, p, shares):
-    """Weights of the candidates at the knots, proportional to error ** -CHOICE_POWER; shares: [candidates, knots]."""
+    """Weights at the knots, proportional to error ** -CHOICE_POWER, the mix's less; shares: [candidates, knots]."""
     num = len(shares)
     for knot in range(NUM_KNOTS):
         least = np.inf
@@ -60,7 +60,7 @@ def weigh_candidates(row, p, shares):
         total = 0.0
         for c in range(num):
             error = np.float64(row[p.candidate_errors + c * NUM_KNOTS + knot])
-            shares[c, knot] = ((least + 1e-30) / (error + 1e-30)) ** CHOICE_POWER
+            shares[c, knot] = ((least + 1e-30) / (error + 1e-30)) ** CHOICE_POWER * (1.0 if c else MIX_TRUST)
             total += shares[c, knot]
         for c in range(num):
             shares[c, knot] /= total

@@ -77,6 +77,20 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     assert files(other) == files(plan)
 
 
+@pytest.mark.parametrize(("stage", "steps"), [("teacher 1", 5), ("teacher 2", 5), ("learn", 5)])
+def test_teachers_are_taken_up_after_a_kill_too(stage: str, steps: int, plan: TrainPlan, tmp_path: Path) -> None:
+    plan = replace(plan, num_seeds=2, lengths=(12,))
+    assert run_training(plan)["seeds"] == 2
+    other = replace(plan, out=tmp_path / "other")
+    with pytest.raises(KilledError):
+        run_training(other, killed_at(stage, steps))
+    run_training(other)
+    assert files(other) == files(plan)
+    alone = replace(plan, out=tmp_path / "alone", num_seeds=1)
+    run_training(alone)
+    assert files(alone)[0] != files(plan)[0]
+
+
 def test_progress_of_another_run_and_a_damaged_one_are_refused(plan: TrainPlan) -> None:
     with pytest.raises(KilledError):
         run_training(plan, killed_at("learn", 5))
