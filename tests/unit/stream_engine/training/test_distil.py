@@ -49,7 +49,7 @@ def test_one_who_is_taught_comes_nearer_to_the_teacher(origins: Origins) -> None
 
     def apart(course: Course) -> float:
         course.learn(60)
-        said, _ = spoken(course.averaged_mix_net, origins.features)
+        said, _ = spoken(course.averaged.mix_net, origins.features)
         return float((said - teacher(origins.features)[0]).abs().mean())
 
     assert apart(Course([origins], regimen, 1, teacher=teacher)) < 0.8 * apart(Course([origins], regimen, 1))
@@ -59,8 +59,8 @@ def test_one_seed_is_a_plain_course_and_two_are_another(origins: Origins) -> Non
     regimen = Regimen(num_steps=5, batch=64)
     plain = Course([origins], regimen, 3)
     plain.learn(5)
-    alone, two = (learn_distilled([origins], regimen, 3, num).averaged_mix_net for num in (1, 2))
-    assert torch.equal(alone.last.weight, plain.averaged_mix_net.last.weight)
+    alone, two = (learn_distilled([origins], regimen, 3, num).averaged.mix_net for num in (1, 2))
+    assert torch.equal(alone.last.weight, plain.averaged.mix_net.last.weight)
     assert not torch.equal(two.last.weight, alone.last.weight)
 
 
@@ -87,4 +87,4 @@ def test_what_hides_the_hour_learns_otherwise(origins: Origins) -> None:
     )
     hidden.learn(5)
     shown.learn(5)
-    assert not torch.equal(hidden.averaged_mix_net.last.weight, shown.averaged_mix_net.last.weight)
+    assert not torch.equal(hidden.averaged.mix_net.last.weight, shown.averaged.mix_net.last.weight)
