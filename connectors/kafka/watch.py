@@ -46,6 +46,7 @@ class Watch:
         self._clients.append(client)
         manager = client._manager
         manager._build_transport = partial(_transport, manager)
+        manager.cluster.config["allow_auto_create_topics"] = False  # the library forgets to hand this option on
         connect = manager.get_connection
 
         def watched(*arguments: Any, **more: Any) -> Any:

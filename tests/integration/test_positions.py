@@ -76,6 +76,15 @@ class Place:
     def counts(self, num: int) -> Callable[[], bool]:
         return lambda: self.count() == num
 
+    def is_settled(self, num: int) -> Callable[[], bool]:
+        """Whether so many readings are folded, and their position is committed and saved."""
+        return lambda: (
+            self.count() == num
+            and committed_offsets(self.kafka, self.topic, self.topic) == {0: num}
+            and self.worker is not None
+            and self.worker.pipeline._held[Partition(self.topic, 0)].saved == num
+        )
+
     def resets(self) -> float | None:
         assert self.worker is not None
         return self.worker._parts.metrics.registry.get_sample_value("stream_engine_position_resets_total")
@@ -175,7 +184,7 @@ def test_a_topic_recreated_under_the_running_engine(place: Place, caplog: pytest
     place.put(0, 30)
     with caplog.at_level(logging.WARNING):
         place.run(
-            (place.counts(30), lambda: recreate(place)),
+            (place.is_settled(30), lambda: recreate(place)),
             (place.counts(10), lambda: place.put(110, 111)),
             (place.counts(11), nothing),
         )
@@ -197,7 +206,9 @@ def test_a_log_cut_short_under_the_running_engine(
         own_kafka.start()
 
     with caplog.at_level(logging.WARNING):
-        place.run((place.counts(40), cut), (place.counts(20), lambda: place.put(20, 50)), (place.counts(50), nothing))
+        place.run(
+            (place.is_settled(40), cut), (place.counts(20), lambda: place.put(20, 50)), (place.counts(50), nothing)
+        )
     assert (
         "reading stood at 40, 20 records beyond the log's end 20: the topic was recreated or truncated" in caplog.text
     )

@@ -18,7 +18,15 @@ from tests.contract.reading import Reader, opened, seek_all, until_assigned
 from tests.support import leaks
 from tests.support.kafka_server import KafkaServer
 from tests.support.processes import free_port
-from tests.support.topics import NewRecord, committed_offsets, consume_all, create_topic, produce
+from tests.support.topics import (
+    NewRecord,
+    committed_offsets,
+    consume_all,
+    create_topic,
+    delete_topic,
+    produce,
+    topic_names,
+)
 from tests.support.waiting import poll_for
 
 pytestmark = pytest.mark.servers
@@ -304,6 +312,23 @@ def test_heartbeats_go_on_while_the_engine_computes(kafka_servers: str, new_topi
         polled = source.poll(10, 0.5)
         assert not polled.lost
         assert source.committed(mine) == dict.fromkeys(mine, 3)
+
+
+def test_a_topic_deleted_under_the_reader_is_not_made_again_by_asking(
+    kafka_servers: str, new_topic: Callable[..., str], client: str
+):
+    """The broker would make it: auto.create.topics.enable is true by default."""
+    topic = new_topic(1)
+    produce(kafka_servers, topic, [b"v"])
+    with opened(source_of(kafka_servers, topic, client, **{"topic.metadata.refresh.interval.ms": 300})) as source:
+        seek_all(source, until_assigned(source, 1))
+        reader = Reader(source).until(1)
+        delete_topic(kafka_servers, topic)
+        poll_for(lambda: reader.poll().lost, 20.0, every_s=0.0, what="the loss of its partition")
+        stop_s = time.monotonic() + 2.0
+        while time.monotonic() < stop_s:
+            reader.poll(1000, 0.2)
+            assert topic not in topic_names(kafka_servers)
 
 
 def test_an_error_in_the_revoke_callback_reaches_the_engine(
