@@ -143,7 +143,7 @@ class _Run:
         trials = self._choose() if len(self._plan.lengths) > 1 else {}
         length = self._plan.lengths[0]
         if trials:
-            length = min(trials, key=lambda steps: trials[steps]["mae"] + trials[steps]["wql"])
+            length = min(trials, key=lambda steps: trials[steps]["mae"])  # widths are corrected while serving
         ends = [part.train_end for part in self._parts]
         lessons = self._lessons("harvest", ends)
         for place in range(self._plan.num_seeds if self._plan.num_seeds > 1 else 0):

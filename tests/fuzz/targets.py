@@ -25,6 +25,7 @@ from stream_engine.codec.registered import framed
 from stream_engine.config import Condition, ReadingConfig
 from stream_engine.records import REASONS
 from stream_engine.slots import fresh_entries
+from stream_engine.watermark import Progress
 from tests.support.messages import HOUR_NS, NOW_MS, messages, packed
 from tests.support.schemas import READING, READING_OBJECT, Schemas, avro, json_object
 
@@ -199,7 +200,17 @@ def a_shard(num: int, floats: int = 7) -> bytes:
 
 SHARDS = [a_shard(0), a_shard(1), a_shard(5), encode_shard("layout-0", decode_shard(LAYOUT, a_shard(3)))]
 METAS = [
-    encode_meta(Meta(position, 5, 7, LAYOUT, "m@1", 1_700_000_000_000_000_000, watermark, [300_000_000_000] * gaps))
+    encode_meta(
+        Meta.of(
+            Progress(watermark, [300_000_000_000] * gaps, np.arange(gaps) / 3.0),
+            position=position,
+            num_series=5,
+            state_floats=7,
+            layout_id=LAYOUT,
+            model="m@1",
+            saved_at_ns=1_700_000_000_000_000_000,
+        )
+    )
     for position, watermark, gaps in [(0, None, 0), (123_456_789, 1_700_000_000_000_000_000, 5)]
 ]
 
