@@ -3,7 +3,7 @@
 I know nothing of folds or of who owns the slab.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -41,6 +41,29 @@ class Hearing:
         cuts = np.unique(firsts[np.searchsorted(firsts, np.arange(size, len(self.order), size), side="right") - 1])
         return [piece for piece in np.split(self.order, cuts) if len(piece)]
 
+    def waves(self, slots: Int64s, is_question: NDArray[np.bool_]) -> Iterator[Int64s]:
+        """The readings in order, in waves of different slots, all readings or all questions.
+
+        A wave cuts no rank in two; where there are questions it is of one rank, whose readings come first.
+        """
+        rank = self._groups.rank[self.order]
+        firsts = np.flatnonzero(np.diff(rank, prepend=-1))
+        if is_question.any():
+            for row in np.split(self.order, firsts[1:]):
+                yield from (part for part in (row[~is_question[row]], row[is_question[row]]) if len(part))
+            return
+        mine = slots[self.order]
+        by_slot = np.argsort(mine, kind="stable")
+        before = np.full(len(mine), -1)
+        is_same = mine[by_slot[1:]] == mine[by_slot[:-1]]
+        before[by_slot[1:][is_same]] = by_slot[:-1][is_same]
+        start = 0
+        while start < len(mine):
+            repeats = np.flatnonzero(before[start:] >= start)
+            stop = len(mine) if not len(repeats) else firsts[np.searchsorted(firsts, start + repeats[0], "right") - 1]
+            yield self.order[start:stop]
+            start = int(stop)
+
     def said(self, made: Made) -> Tensor:
         """What readings say, [n, 3, heads, width]."""
         said: Tensor = self._net(made.shown)
@@ -59,8 +82,8 @@ class Hearing:
             [n, NUM_HEARD] for each part.
         """
         places = np.concatenate([part for part, _, _ in piece])
-        told = np.concatenate([said.numpy() for _, _, said in piece])
-        may = np.concatenate([self._may_tell(made).numpy() for _, made, _ in piece]) & ~np.isnan(values[places])
+        told = np.concatenate([said.cpu().numpy() for _, _, said in piece])
+        may = np.concatenate([self._may_tell(made).cpu().numpy() for _, made, _ in piece]) & ~np.isnan(values[places])
         groups, rank = self._groups, self._groups.rank[places]
         heard = np.empty((len(places), NUM_HEARD), np.float32)
         order = np.argsort(rank, kind="stable")

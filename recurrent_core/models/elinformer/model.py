@@ -8,7 +8,8 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -206,12 +207,48 @@ class Elinformer(StreamingModel):
     def sequence(
         self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, groups: Groups | None = None
     ) -> Outlook:
+        hearing = self._hearing(groups)
         if slab.is_cuda:
-            return super().sequence(arrival, runs, slab, horizon)
+            if hearing is None:
+                return super().sequence(arrival, runs, slab, horizon)
+            return self._by_waves(arrival, runs, slab, horizon, hearing)
         self._check(slab, horizon)
         with torch.inference_mode():
-            hearing = self._hearing(groups)
             return self._on_cpu.advance(arrival, runs.slots, slab, horizon, self._prior(slab), self._finish, hearing)
+
+    @torch.inference_mode()
+    def _by_waves(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, hearing: Hearing) -> Outlook:
+        """Runs of readings that hear each other, by torch's operations on any device."""
+        self._check(slab, horizon)
+        columns = (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)
+        values, prior = arrival.value.cpu().numpy(), self._prior(slab)
+        outlooks, places = [], []
+        for wave in hearing.waves(runs.slots, np.isnan(values)):
+            which, slots = (torch.from_numpy(each).to(slab.device) for each in (wave, runs.slots[wave]))
+            rows = slab[slots]
+            parts = self.layout.views(rows)
+            finish = partial(self._finish_heard, hearing=hearing, wave=wave, told=parts["told"], values=values)
+            value, *when = (column[which] for column in columns)
+            if np.isnan(values[wave[0]]):
+                found = self._on_torch.ask(Question(*when), parts, horizon, prior, finish)
+            else:
+                found = self._on_torch.advance(Arrival(value, *when), parts, horizon, prior, finish)
+                slab[slots] = rows
+            outlooks.append([getattr(found, field.name) for field in fields(found)])
+            places.append(which)
+        back = torch.cat(places).argsort()
+        return Outlook(*(torch.cat(column)[back] for column in zip(*outlooks, strict=True)))
+
+    def _finish_heard(
+        self, made: Made, *, hearing: Hearing, wave: NDArray[np.int64], told: Tensor, values: NDArray[np.float64]
+    ) -> Final:
+        """The final forecasts of a wave whose readings tell their groups and hear of them; told: theirs, changed."""
+        table = told.cpu().numpy()
+        slots = np.empty(len(values), np.int64)
+        slots[wave] = np.arange(len(wave))
+        (heard,) = hearing.heard(table, slots, [(wave, made, hearing.said(made))], values)
+        told.copy_(torch.from_numpy(table))
+        return self._finish(replace(made, heard=heard.to(told.device)))
 
     def observe(self, arrival: Arrival, runs: Runs, slab: Tensor) -> Made:
         """Fold runs of readings as `sequence` does; what a network on top of the mix is shown at each.

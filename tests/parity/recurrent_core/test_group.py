@@ -1,5 +1,7 @@
 """Attention across a group: the incremental form against the form of training, and against the oracle of two passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,29 @@ def test_forecasts_depend_on_the_group_and_not_on_the_cut_or_the_threads(threads
     alone = MODEL.sequence(arrival, runs, fresh(), 12)
     assert not same(whole, alone)
     MODEL.prepare(torch.device("cpu"), 1)
+
+
+def test_torchs_form_hears_what_the_loops_hear() -> None:
+    for kind, seed in (("rows of a grid", 11), ("one by one", 12)):
+        arrival, runs, groups = readings(60, seed)
+        _, _, again = readings(60, seed)
+        if kind == "one by one":
+            kept = ~arrival.value.isnan().numpy()
+            columns = (arrival.value, arrival.elapsed_s, arrival.cadence_s, arrival.second_of_week)
+            arrival, rank = Arrival(*(column[kept] for column in columns)), np.arange(kept.sum())
+            runs = Runs(runs.slots[kept], rank + 1)
+            groups, again = (
+                replace(each, of=each.of[kept], rank=rank, time_s=each.time_s[kept]) for each in (groups, again)
+            )
+        slab, plain = fresh(), fresh()
+        loops = MODEL.sequence(arrival, runs, slab, 12, groups)
+        hearing = MODEL._hearing(again)
+        assert hearing is not None
+        torchs = MODEL._by_waves(arrival, runs, plain, 12, hearing)
+        assert same(loops, torchs), kind
+        np.testing.assert_allclose(again.state, groups.state, rtol=1e-3, atol=1e-3)
+        told = [MODEL.layout.view(each, "told") for each in (slab, plain)]
+        assert (told[0] - told[1]).abs().max() < 1e-2
 
 
 def test_series_of_another_group_are_not_heard() -> None:
