@@ -3,7 +3,7 @@
 I know nothing of how they were made: what scores.json holds comes in, something rich can print goes out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -12,7 +12,7 @@ from rich.table import Table
 from stream_engine.backtest.report.wording import NONE, counted, number, p_value
 
 _LEADS = ("3", "6", "12")
-_POOLED = ("mae", "wql", "coverage_80")
+_POOLED = ("mae", "rmse", "wql", "coverage_80")
 _POOLED_ALONE = ("mae", "rmse", "mase", "wql", "coverage_80")
 """Without a baseline there is room for more on 80 columns."""
 _TITLES = {"coverage_80": "in80%"}
@@ -30,19 +30,13 @@ def score_table(document: Mapping[str, Any]) -> Table:
         caption=f"MAE at single leads, then leads 1 to {len(document['horizons'])} pooled: {mean['count']:,} cells"
         + ("; ratio: model's MAE over the baseline's, same cells" if document["baselines"] else ""),
         box=SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
+        padding=0,
         pad_edge=False,
     )
     pooled = _POOLED if document["baselines"] else _POOLED_ALONE
     leads = [lead for lead in _LEADS if lead in document["horizons"]]
-    table.add_column("forecaster", no_wrap=True)
-    for lead in leads:
-        table.add_column(f"@{lead}", justify="right", no_wrap=True)
-    for score in pooled:
-        table.add_column(_TITLES.get(score, score.upper()), justify="right", no_wrap=True)
-    if document["baselines"]:
-        table.add_column("ratio", justify="right", no_wrap=True)
-        table.add_column("p", justify="right", no_wrap=True)
+    titles = [*(f"@{lead}" for lead in leads), *(_TITLES.get(score, score.upper()) for score in pooled)]
+    rows = []
     lines = {str(document["model"]): document, **document["baselines"]}
     for name, scores in lines.items():
         cells = [number(scores["horizons"][lead]["mae"]) for lead in leads]
@@ -50,18 +44,28 @@ def score_table(document: Mapping[str, Any]) -> Table:
         cells += [number(scores["mean"][score]) if is_model or score != "coverage_80" else NONE for score in pooled]
         if not is_model:
             cells += [number(scores["mae_ratio"]["mean"]), p_value(scores["diebold_mariano"]["mean"]["p_value"])]
-        table.add_row(name, *cells, style="bold" if scores is document else "")
+        rows.append([name, *cells])
+    _fill(table, "forecaster", [*titles, *(["ratio", "p"] if document["baselines"] else [])], rows)
+    table.rows[0].style = "bold"
     return table
+
+
+def _fill(table: Table, first: str, titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns and rows; where there is too little room the names of the rows are cut short, and no number is."""
+    table.add_column(first, overflow="ellipsis")
+    for place, title in enumerate(titles, start=1):
+        widest = max((len(row[place]) for row in rows if place < len(row)), default=0)
+        table.add_column(title, justify="right", no_wrap=True, min_width=max(widest, len(title)))
+    for row in rows:
+        table.add_row(*row)
 
 
 def ablation_table(document: Mapping[str, Any]) -> Table:
     """One line for the whole model and for each of its `ablations`: scores of all leads pooled."""
-    table = Table(title="What each part is worth", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    for score in _POOLED_ALONE:
-        table.add_column(_TITLES.get(score, score.upper()), justify="right", no_wrap=True)
-    for name, mean in {str(document["model"]): document["mean"], **document["ablations"]}.items():
-        table.add_row(name, *(number(mean[score]) for score in _POOLED_ALONE))
+    table = Table(title="What each part is worth", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    lines = {str(document["model"]): document["mean"], **document["ablations"]}
+    rows = [[name, *(number(mean[score]) for score in _POOLED_ALONE)] for name, mean in lines.items()]
+    _fill(table, "model", [_TITLES.get(score, score.upper()) for score in _POOLED_ALONE], rows)
     return table
 
 

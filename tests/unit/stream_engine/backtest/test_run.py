@@ -1,5 +1,6 @@
 """A whole backtest from file to scores: every form of the data scores the same, and refusals are clear."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from rich.console import Console
 
 from stream_engine.backtest.baselines import BASELINES
 from stream_engine.backtest.history import Choice
 from stream_engine.backtest.report import remarks, score_table
+from stream_engine.backtest.report.wording import number
 from stream_engine.backtest.run import Candidate, Plan, Watcher, run_backtest
 from stream_engine.clock import ManualClock
 from stream_engine.config import Condition
@@ -74,6 +77,12 @@ def test_what_scores_json_holds(tmp_path: Path) -> None:
     error = np.abs(table.column("y").to_numpy() - table.column("counting").to_numpy()).mean()
     assert error == pytest.approx(document["mean"]["mae"])
     assert score_table(document).row_count == 4
+    page = io.StringIO()
+    Console(width=80, file=page).print(score_table(document | {"model": "a-name-that-takes-too-much-room@0123abcd"}))
+    printed = page.getvalue().split()
+    for scores in document["baselines"].values():
+        wanted = [scores["mean"][score] for score in ("mae", "rmse", "wql")]
+        assert {number(one) for one in (*wanted, scores["mae_ratio"]["mean"])} <= set(printed), "no number is cut short"
     assert not document["is_zero_shot"]
     assert any("not a zero-shot score" in one for one in remarks(document))
 
