@@ -95,6 +95,8 @@ class Chaos:
             fleet.kill(member, (fault.phase, fault.count))
             doomed = member.process
             fleet.watch(DIES_WITHIN_S, lambda: member.process is not doomed)
+            if member.process is doomed:  # too slow to come to that phase: it must not die of it while it is stopped
+                fleet.kill(member)
         elif fault.kind == "freeze":
             fleet.freeze(member)
             fleet.watch(fault.length_s)
