@@ -7,25 +7,32 @@ worker's matter.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STOPPED_EARLY = "stopped before the servers were reached"
 
 
-@contextmanager
-def ending_at_once() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the process while its libraries load and its model is compiled.
+Handler = Callable[[int, FrameType | None], None]
 
-    Nothing is held then that wants an end in order. A handler in Python would not do: libraries run for seconds without
-    coming to it, and numba swallows what it raises. So a thread hears of the signals, by their numbers on a pipe.
+
+@contextmanager
+def hearing_twice(handler: Handler, listen: Callable[[int], None]) -> Iterator[None]:
+    """SIGTERM and Ctrl-C come to the handler, and to a thread of their own.
+
+    Python runs handlers between its own steps only: libraries' C code may keep the thread for seconds without coming to
+    it, and numba swallows what a handler raises.
+
+    Args:
+        listen: run by the thread; it reads signals' numbers, a byte each, from the pipe it is given, until that ends.
     """
     numbers, written = os.pipe()
     os.set_blocking(written, False)
-    before = {number: signal.signal(number, lambda number, frame: None) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     pipe_before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    listener = threading.Thread(target=_end, args=(numbers,), name="early signals", daemon=True)
+    listener = threading.Thread(target=listen, args=(numbers,), name="signals", daemon=True)
     listener.start()
     try:
         yield
@@ -34,8 +41,18 @@ def ending_at_once() -> Iterator[None]:
         os.close(written)
         listener.join()
         os.close(numbers)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the process while its libraries load and its model is compiled.
+
+    Nothing is held then that wants an end in order.
+    """
+    with hearing_twice(lambda number, frame: None, _end):
+        yield
 
 
 def _end(numbers: int) -> None:

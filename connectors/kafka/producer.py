@@ -133,6 +133,7 @@ class PythonProducer:
             producer._sender.force_close()
             producer._sender.join(5)
             producer.close(timeout=0.5)
+        producer._sender.join(5)  # it leaves a slow one running, too
 
     def fail(self, failure: Exception) -> None:
         """From now on every write and flush raises this."""

@@ -1,14 +1,14 @@
 """Hears why kafka-python's connections fail: the library tries again for ever, whatever the broker has answered.
 
 I know nothing of records. A refusal (credentials, certificate) that comes while a client starts ends that start at
-once; what was last heard otherwise says more than the library's own "unable to bootstrap". Two faults of
+once; what was last heard otherwise says more than the library's own "unable to bootstrap". Three faults of
 kafka-python 3.0 are mended here: where a broker answers (a wrong password) and hangs up in one breath, the answer is
-thrown away unread; and a socket whose TLS handshake fails is left open.
+thrown away unread; a socket whose TLS handshake fails is left open; and so is one that has something left to send
+when its client closes.
 """
 
 import re
 import ssl
-from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -23,6 +23,27 @@ _SAID_NO = (
     faults.IllegalSaslStateError,
     faults.AuthorizationError,
 )
+
+
+class _Client(KafkaNetClient):  # type: ignore[misc]
+    """The library's network client; no socket outlives it, also where something was still to be sent."""
+
+    def __init__(self, **configs: Any) -> None:
+        super().__init__(**configs)
+        self._transports: WeakSet[Any] = WeakSet()
+        self._manager._build_transport = self._transport
+
+    async def _transport(self, node: Any, timeout_at: float | None = None) -> Any:
+        transport = await _transport(self._manager, node, timeout_at)
+        self._transports.add(transport)
+        return transport
+
+    def close(self, node_id: Any = None) -> None:
+        super().close(node_id)
+        for transport in () if node_id is not None else list(self._transports):
+            left, transport._sock = transport._sock, None
+            if left is not None:
+                left.close()
 
 
 class Watch:
@@ -42,10 +63,9 @@ class Watch:
 
     def client(self, **configs: Any) -> KafkaNetClient:
         """The library's network client, listened to."""
-        client = KafkaNetClient(**configs)
+        client = _Client(**configs)
         self._clients.append(client)
         manager = client._manager
-        manager._build_transport = partial(_transport, manager)
         manager.cluster.config["allow_auto_create_topics"] = False  # the library forgets to hand this option on
         connect = manager.get_connection
 

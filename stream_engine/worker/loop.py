@@ -8,14 +8,14 @@ import logging
 import os
 import select
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import FrameType
 
 from connectors.errors import ServerUnavailableError
 from stream_engine.pipeline import Parts, Pipeline, Rhythm
-from stream_engine.stopping import STOP_SIGNALS, STOPPED_EARLY
+from stream_engine.stopping import STOP_SIGNALS, STOPPED_EARLY, hearing_twice
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +127,7 @@ def _spare_the_collector() -> None:
 def stopping_on_signals(worker: Worker) -> Iterator[None]:
     """SIGTERM and Ctrl-C stop the worker cleanly; a second one stops it at once.
 
-    Python runs handlers between its own steps only, and a client's C code may keep the thread for its whole timeout. So
-    a second thread hears of the signals too (by their numbers on a pipe) and ends the process where that must not wait.
+    Where that must not wait for the engine's thread, the process is ended by the one that listens.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -136,23 +135,11 @@ def stopping_on_signals(worker: Worker) -> Iterator[None]:
             logger.info("%s: finishing the turn, then a last commit", signal.Signals(number).name)
             worker.stop_now_or_after_turn()
 
-    numbers, written = os.pipe()
-    os.set_blocking(written, False)
-    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
-    pipe_before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_end_at_once_where_due, args=(worker, numbers), name="signals", daemon=True)
-    watcher.start()
     try:
-        yield
+        with hearing_twice(on_signal, partial(_end_at_once_where_due, worker)):
+            yield
     except _OpeningStoppedError:
         logger.info(STOPPED_EARLY)
-    finally:
-        signal.set_wakeup_fd(pipe_before)
-        os.close(written)
-        watcher.join()
-        os.close(numbers)
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _end_at_once_where_due(worker: Worker, numbers: int) -> None:
