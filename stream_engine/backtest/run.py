@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import torch
@@ -162,6 +163,22 @@ def run_backtest(
     return document
 
 
+def score_rows(
+    plan: Plan, history: GridHistory, start_ns: int, candidate: Candidate, watcher: Watcher | None = None
+) -> dict[str, dict[str, object]]:
+    """Scores of all leads pooled, of `model` and of each baseline, on rows at hand from a first origin on.
+
+    Files play no part. Empty where no forecast has a truth.
+    """
+    policy = RouterPolicy(cadence_ns=history.step_ns, calendar=plan.calendar)
+    run = _ready(plan, history, policy, start_ns, candidate, watcher or Watcher())
+    run.replay(run.outcome.add)
+    if not run.outcome.num_cells:
+        return {}
+    result: dict[str, Any] = run.outcome.result()
+    return {"model": result["mean"], **{name: found["mean"] for name, found in result["baselines"].items()}}
+
+
 def to_json(document: Mapping[str, object]) -> bytes:
     """What scores.json holds, as it stands in the file."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -199,6 +216,17 @@ def _prepare(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -
     history = grid_history(table, plan.choice) if is_grid else arrival_history(table, plan.choice)
     check_readings(history, plan.path)
     policy = RouterPolicy(cadence_ns=cadence_ns, calendar=plan.calendar)
+    return _ready(plan, history, policy, start_ns, candidate, watcher)
+
+
+def _ready(
+    plan: Plan,
+    history: GridHistory | ArrivalHistory,
+    policy: RouterPolicy,
+    start_ns: int | None,
+    candidate: Candidate,
+    watcher: Watcher,
+) -> _Run:
     engine = ReplayEngine(candidate.model, history.sensors, plan.horizon, policy, candidate.device)
     simple = tuple(dict.fromkeys((*(name for name in plan.baselines if name in BASELINES), SEASONAL)))
     slow = tuple(name for name in plan.baselines if name in PEERS)

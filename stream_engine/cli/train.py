@@ -57,13 +57,18 @@ def train(  # noqa: PLR0913 (one argument per option)
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to use")] = 1,
+    device: Annotated[str, typer.Option(help="where networks learn: auto, cpu or cuda")] = "auto",
     is_json: Annotated[bool, typer.Option("--json", help="print the card's facts, and nothing else")] = False,
 ) -> None:
     """Fit a model on history and save it; killed and started again with the same options, it goes on where it was.
 
     stream-engine train metr_la.csv --mask-zeros --train-end 2012-06-02 --valid-end 2012-06-04 --out model/
+
+    On several GPUs (or processors, with --device cpu): torchrun --nproc-per-node 2 --no-python stream-engine train …
     """
-    from stream_engine.training.material import Cuts  # these bring torch, which takes seconds
+    from stream_engine.stepper import choose_device  # these bring torch, which takes seconds
+    from stream_engine.training.material import Cuts
+    from stream_engine.training.ranks import joined
     from stream_engine.training.run import LENGTHS, TrainPlan, run_training
 
     plan = TrainPlan(
@@ -78,8 +83,10 @@ def train(  # noqa: PLR0913 (one argument per option)
         num_seeds=seeds,
         threads=threads,
     )
-    with _watched(is_shown=not is_json) as watcher:
-        facts = run_training(plan, watcher)
+    with joined(choose_device(device)) as ranks, _watched(is_shown=not is_json and ranks.is_first) as watcher:
+        facts = run_training(plan, watcher, ranks)
+    if not ranks.is_first:
+        return
     if is_json:
         typer.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         return
@@ -103,6 +110,9 @@ def summary(facts: dict[str, Any]) -> list[str]:
         if verdict is None
         else f"  validation: {_told(verdict)}"
     )
+    for part, scores in facts["scores"].items():
+        told = (f"{name} {own['mae']:.4g} / {own['rmse']:.4g}" for name, own in scores.items() if own["count"])
+        lines += [f"{part}, validation rows, MAE / RMSE: {', '.join(told)}"] if scores else []
     return lines
 
 

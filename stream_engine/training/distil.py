@@ -18,10 +18,10 @@ _TEACHER = "teacher."
 
 
 class MeanTeacher:
-    """The mean of what several MixNets say; they learn no more."""
+    """The mean of what several MixNets say on a device; they learn no more."""
 
-    def __init__(self, networks: Sequence[MixNet]) -> None:
-        self.networks = [copy.deepcopy(network).requires_grad_(False).eval() for network in networks]
+    def __init__(self, networks: Sequence[MixNet], device: torch.device | None = None) -> None:
+        self.networks = [copy.deepcopy(network).to(device).requires_grad_(False).eval() for network in networks]
 
     @torch.no_grad()
     def __call__(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from recurrent_core.models.elinformer.made import UNKNOWN
 from recurrent_core.models.elinformer.mix_net import MixNet, says
 from recurrent_core.models.elinformer.series_net import SeriesNets
 from stream_engine.training.harvest import Origins, moment_starts
+from stream_engine.training.ranks import ALONE, Ranks
 
 LEVELS = (0.1, 0.5, 0.9)
 LEAST, MOST = len(LAGS), len(LAGS) + 1
@@ -91,6 +92,7 @@ class Course:
         seed: int,
         num_series: int = 0,
         teacher: Teacher | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Begin.
 
@@ -98,23 +100,28 @@ class Course:
             sets: what to learn from; each counts as the square root of its size.
             num_series: series that are known by number; 0 for a MixNet alone.
             teacher: whose word counts for the MixNet as much as the truths; see `distil`.
+            ranks: the processes that share each step; they draw the regimen's batch together.
         """
-        self._teacher = teacher
+        self._teacher, self._ranks = teacher, ranks
         self._draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.networks = Networks(MixNet(), SeriesNets(num_series) if num_series else None)
+            networks = Networks(MixNet(), SeriesNets(num_series) if num_series else None)
+        self.networks = networks.to(ranks.device)
         self._regimen = regimen
-        self._all = Origins.joined(sets)
-        starts = moment_starts(self._all.moment) if num_series else torch.arange(len(self._all))
+        whole = Origins.joined(sets)
+        starts = moment_starts(whole.moment) if num_series else torch.arange(len(whole))
+        self._all = whole.to(ranks.device)
         self._ends = torch.cat([starts, torch.tensor([len(self._all)])])
         share = torch.cat([torch.full((len(one),), max(len(one), 1) ** -0.5) for one in sets]).double().cumsum(0)
         self._bounds = share[self._ends[1:] - 1]
-        self._num_drawn = max(1, round(regimen.batch * len(starts) / len(self._all)))
-        sample = self._all[torch.randint(len(self._all), (SAMPLE,), generator=self._draw)]
+        self._num_drawn = max(1, round(regimen.batch * len(starts) / len(self._all) / ranks.size))
+        sample = self._all[torch.randint(len(self._all), (SAMPLE,), generator=self._draw).to(ranks.device)]
         self.networks.mix_net.standardise(sample.features)
         if self.networks.series_nets is not None:
             self.networks.series_nets.standardise(sample.shown)
+        if not ranks.is_first:
+            self._draw.manual_seed(seed + (ranks.rank << 32))
         self.averaged = copy.deepcopy(self.networks).requires_grad_(False).eval()
         self._optimiser = torch.optim.AdamW(self.networks.parameters(), lr=regimen.rate, weight_decay=regimen.decay)
         self.step = 0
@@ -129,6 +136,7 @@ class Course:
                 loss = loss + self._series_loss(self.networks.series_nets, batch)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            self._ranks.share_gradients(self.networks)
             for network in self.networks.children():
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             for group in self._optimiser.param_groups:
@@ -154,7 +162,11 @@ class Course:
         tensors |= {f"averaged.{name}": weight for name, weight in self.averaged.state_dict().items()}
         for name, weight in self.networks.named_parameters():
             tensors |= {f"optimiser.{key}.{name}": value for key, value in self._optimiser.state[weight].items()}
-        return tensors | {"draw": self._draw.get_state(), "step": torch.tensor(self.step)}
+        draw = self._ranks.gathered(self._draw.get_state())
+        return {name: tensor.cpu() for name, tensor in tensors.items()} | {
+            "draw": draw,
+            "step": torch.tensor(self.step),
+        }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up what `state` gave."""
@@ -162,8 +174,9 @@ class Course:
         self.averaged.load_state_dict(_under("averaged.", tensors))
         for name, weight in self.networks.named_parameters():
             keys = ("step", "exp_avg", "exp_avg_sq")
-            self._optimiser.state[weight] = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
-        self._draw.set_state(tensors["draw"])
+            own = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
+            self._optimiser.state[weight] = own | {key: own[key].to(weight.device) for key in keys[1:]}
+        self._draw.set_state(tensors["draw"][self._ranks.rank].clone())
         self.step = int(tensors["step"])
 
     def _batch(self) -> Origins:
@@ -173,14 +186,18 @@ class Course:
         starts, sizes = self._ends[drawn], (self._ends[1:] - self._ends[:-1])[drawn]
         number = torch.arange(len(drawn)).repeat_interleave(sizes)
         places = torch.arange(len(number)) - (sizes.cumsum(0) - sizes)[number] + starts[number]
-        return replace(self._all[places], moment=number)
+        return replace(self._all[places.to(self._ranks.device)], moment=number.to(self._ranks.device))
+
+    def _chances(self, num: int) -> Tensor:
+        """Numbers in [0, 1), [num]."""
+        return torch.rand(num, generator=self._draw).to(self._ranks.device)
 
     def _mix_loss(self, batch: Origins) -> Tensor:
         """The MixNet's, half of the origins upside down."""
-        sign = torch.where(torch.rand(len(batch), generator=self._draw) < 0.5, -1.0, 1.0)
+        sign = torch.where(self._chances(len(batch)) < 0.5, -1.0, 1.0)
         features, truths = flipped(batch.features, batch.truths, sign)
         if self._regimen.is_hour_hidden:
-            features = turned(features, torch.rand(len(batch), generator=self._draw))
+            features = turned(features, self._chances(len(batch)))
         quantiles, mean = spoken(self.networks.mix_net, features)
         loss = _pinball(quantiles, truths) + self._regimen.mean_share * _mean_loss(mean, truths)
         if self._teacher is not None:
@@ -191,13 +208,13 @@ class Course:
 
     def _series_loss(self, nets: SeriesNets, batch: Origins) -> Tensor:
         """The SeriesNets': |error| of their medians, some of the series unheard of, some moments with few members."""
-        is_unknown = torch.rand(len(batch), generator=self._draw) < self._regimen.unknown_share
+        is_unknown = self._chances(len(batch)) < self._regimen.unknown_share
         batch = replace(batch, series=torch.where(is_unknown, UNKNOWN, batch.series))
         num_moments = int(batch.moment[-1]) + 1
-        share = (2.0 * torch.rand(num_moments, generator=self._draw)).clamp(max=1.0)[batch.moment]
-        is_there = torch.rand(len(batch), generator=self._draw) <= share
+        share = (2.0 * self._chances(num_moments)).clamp(max=1.0)[batch.moment]
+        is_there = self._chances(len(batch)) <= share
         weights = batch.weights / batch.weights.sum().clamp(min=1e-9)
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self._ranks.device)
         for shift in shifts(nets, batch, is_there):
             loss = loss + ((batch.truths - shift / batch.error).abs() * weights).sum()
         return loss
@@ -240,7 +257,7 @@ def turned(features: Tensor, turns: Tensor) -> Tensor:
 
 def spoken(network: MixNet, features: Tensor) -> tuple[Tensor, Tensor]:
     """What a network says: quantiles [n, 3, NUM_LEADS] and mean [n, NUM_LEADS], as Origins.truths are told."""
-    leads = torch.arange(1, NUM_LEADS + 1)[None]
+    leads = torch.arange(1, NUM_LEADS + 1, device=features.device)[None]
     shift, sides, lean = network(features)
     said = mixing.at_leads(torch.cat([shift[:, None], sides, lean[:, None]], dim=1), leads)
     middle, lower, upper, lean = said.unbind(dim=1)
@@ -250,7 +267,7 @@ def spoken(network: MixNet, features: Tensor) -> tuple[Tensor, Tensor]:
 def _pinball(quantiles: Tensor, truths: Tensor) -> Tensor:
     """Of each cell [n, NUM_LEADS], summed over the levels."""
     miss = truths[:, None] - quantiles
-    levels = torch.tensor(LEVELS)[:, None]
+    levels = torch.tensor(LEVELS, device=truths.device)[:, None]
     return torch.maximum(levels * miss, (levels - 1.0) * miss).sum(dim=1)
 
 
@@ -260,7 +277,8 @@ def _mean_loss(mean: Tensor, truths: Tensor) -> Tensor:
 
 def middles(networks: Networks, origins: Origins) -> Tensor:
     """The median of each network, relative to the mix and in its expected errors, [n, networks, NUM_LEADS]."""
-    first = mixing.at_leads(networks.mix_net(origins.features)[0], torch.arange(1, NUM_LEADS + 1)[None])
+    leads = torch.arange(1, NUM_LEADS + 1, device=origins.features.device)[None]
+    first = mixing.at_leads(networks.mix_net(origins.features)[0], leads)
     nets = networks.series_nets
     others = [] if nets is None else [shift / origins.error for shift in shifts(nets, origins)]
     return torch.stack([first, *others], dim=1)
@@ -269,17 +287,18 @@ def middles(networks: Networks, origins: Origins) -> Tensor:
 @torch.no_grad()
 def judge(networks: Networks, origins: Origins, size: int = 8192) -> Verdict:
     """Networks against the mix on origins they have not learned from; of several the middle is their mean."""
-    newborn = Networks(MixNet())
+    device = next(networks.parameters()).device
+    newborn = Networks(MixNet()).to(device)
     sums = torch.zeros(5, dtype=torch.float64)
-    for batch in origins.batches(size):
+    for batch in (one.to(device) for one in origins.batches(size)):
         for place, some in enumerate((networks, newborn)):
             miss = (batch.truths - middles(some, batch).mean(dim=1)).abs()
             quantiles, _ = spoken(some.mix_net, batch.features)
             pinball = _pinball(quantiles, batch.truths)
             is_inside = (batch.truths >= quantiles[:, 0]) & (batch.truths <= quantiles[:, 2])
-            sums[2 * place] += (miss * batch.weights).sum()
-            sums[2 * place + 1] += (pinball * batch.weights).sum()
-            sums[4] += (is_inside & (batch.weights > 0)).sum() if some is networks else 0.0
+            sums[2 * place] += (miss * batch.weights).sum().cpu()
+            sums[2 * place + 1] += (pinball * batch.weights).sum().cpu()
+            sums[4] += (is_inside & (batch.weights > 0)).sum().cpu() if some is networks else 0.0
     mae, wql, mix_mae, mix_wql, num_inside = sums.tolist()
     num_cells = int((origins.weights > 0).sum())
     return Verdict(mae / max(mix_mae, 1e-30), wql / max(mix_wql, 1e-30), num_inside / max(num_cells, 1))

@@ -73,6 +73,10 @@ class Origins:
         """Some of them."""
         return Origins(*(getattr(self, field.name)[places] for field in fields(self)))
 
+    def to(self, device: torch.device) -> "Origins":
+        """The same on a device."""
+        return Origins(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     def batches(self, size: int) -> Iterator["Origins"]:
         """All of them in order, about so many at a time, no moment cut in two."""
         starts = moment_starts(self.moment)

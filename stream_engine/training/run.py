@@ -14,11 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.model import Elinformer, Known
+from recurrent_core.models.interface import StreamingModel
 from recurrent_core.weights import save_model
 from stream_engine import __version__
-from stream_engine.backtest.history import Choice
+from stream_engine.backtest import run as backtest
+from stream_engine.backtest.history import Choice, GridHistory
+from stream_engine.backtest.run import Candidate, Plan
 from stream_engine.errors import ConfigError
 from stream_engine.localtime import Calendar
 from stream_engine.training.distil import MeanTeacher, teachers_of, teachers_state
@@ -27,6 +32,7 @@ from stream_engine.training.harvest import Origins, Sampling, balanced, harvest
 from stream_engine.training.keep import Keeper
 from stream_engine.training.material import Cuts, Part, read_parts
 from stream_engine.training.passages import Passage, as_it_came, blocks_left_out, thinned
+from stream_engine.training.ranks import ALONE, Ranks
 
 NUM_BLOCKS = 5
 """Blocks that are left out in turn."""
@@ -88,24 +94,28 @@ class Watcher:
     tell: Callable[[str], None] = lambda text: None
 
 
-def run_training(plan: TrainPlan, watcher: Watcher | None = None) -> dict[str, Any]:
+def run_training(plan: TrainPlan, watcher: Watcher | None = None, ranks: Ranks = ALONE) -> dict[str, Any]:
     """Train, choose and write the artifact; returns the facts of its card.
 
+    Args:
+        ranks: the processes that do it together, each by this call; the first writes.
     Raises:
         ConfigError, TableError: the plan does not fit the data, or --out holds another run's progress.
     """
     torch.set_num_threads(plan.threads)
     parts = read_parts(plan.paths, plan.choice, plan.cuts, plan.calendar)
-    keeper = Keeper(plan.out, fingerprint(plan, parts))
-    facts = _Run(plan, parts, keeper, watcher or Watcher()).go()
-    keeper.clear()
+    keeper = Keeper(plan.out, fingerprint(plan, parts, ranks))
+    facts = _Run(plan, parts, keeper, watcher or Watcher(), ranks).go()
+    if ranks.is_first:
+        keeper.clear()
     return facts
 
 
-def fingerprint(plan: TrainPlan, parts: Sequence[Part]) -> str:
+def fingerprint(plan: TrainPlan, parts: Sequence[Part], ranks: Ranks = ALONE) -> str:
     """Of everything that decides a run: two with the same end with the same artifact."""
-    choices = (__version__, plan.seed, plan.num_seeds, plan.lengths, asdict(plan.regimen), plan.calendar.to_dict())
-    return hashlib.sha256(repr(choices).encode() + data_fingerprint(parts).encode()).hexdigest()
+    choices = (plan.seed, plan.num_seeds, plan.lengths, asdict(plan.regimen), plan.calendar.to_dict())
+    told = repr((__version__, *choices, ranks.size, ranks.device.type))
+    return hashlib.sha256(told.encode() + data_fingerprint(parts).encode()).hexdigest()
 
 
 def data_fingerprint(parts: Sequence[Part]) -> str:
@@ -128,8 +138,10 @@ def known_of(parts: Sequence[Part], channel: str) -> Known:
 class _Run:
     """Lives for one `run_training`."""
 
-    def __init__(self, plan: TrainPlan, parts: tuple[Part, ...], keeper: Keeper, watcher: Watcher) -> None:
-        self._plan, self._parts, self._keeper, self._watcher = plan, parts, keeper, watcher
+    def __init__(
+        self, plan: TrainPlan, parts: tuple[Part, ...], keeper: Keeper, watcher: Watcher, ranks: Ranks
+    ) -> None:
+        self._plan, self._parts, self._keeper, self._watcher, self._ranks = plan, parts, keeper, watcher, ranks
         self._known = known_of(parts, plan.choice.channel or "")
         self._model = Elinformer.untrained(known=self._known)
         self._decided, self._kept = keeper.load()
@@ -149,17 +161,31 @@ class _Run:
         for place in range(self._plan.num_seeds if self._plan.num_seeds > 1 else 0):
             if place >= len(self._teachers):
                 taught = self._course(f"teacher {place + 1}", lessons, length, seed=self._plan.seed + 1 + place)
-                self._teachers.append(taught.averaged.mix_net)
+                self._teachers.append(taught.averaged.mix_net.cpu())
         course = self._course("learn", lessons, length, len(self._known.names))
         verdict = None
         if any(part.valid_end > part.train_end for part in self._parts):
             verdict = asdict(judge(course.averaged, self._judged("validation", ends)))
         facts = self._facts(length, trials, verdict, course)
         version = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:8]
-        made = course.averaged
+        made = course.averaged.cpu()
         model = self._model.with_networks(made.mix_net, made.series_nets, self._plan.name, version, self._known)
-        save_model(model, self._plan.out, facts)
+        if self._ranks.is_first:
+            facts["scores"] = {part.name: self._scored(part, model) for part in self._parts}
+            save_model(model, self._plan.out, facts)
         return facts
+
+    def _scored(self, part: Part, model: StreamingModel) -> dict[str, dict[str, object]]:
+        """How the artifact and the baselines do on the part's rows of choosing, as a backtest has it."""
+        if part.valid_end <= part.train_end:
+            return {}
+        rows = slice(0, part.valid_end)
+        history = GridHistory(part.sensors, part.times_ns[rows], part.values[rows], part.step_ns)
+        plan = Plan(Path(part.name), horizon=NUM_LEADS, calendar=self._plan.calendar)
+        self._watcher.begin(f"scores: {part.name}", part.valid_end)
+        told = backtest.Watcher(advance=self._watcher.advance)
+        start_ns = int(part.times_ns[part.train_end])
+        return backtest.score_rows(plan, history, start_ns, Candidate(model, torch.device("cpu"), 0), told)
 
     def _choose(self) -> dict[int, dict[str, float]]:
         """What each length came to on the inner split."""
@@ -171,10 +197,10 @@ class _Run:
             lessons, judged = self._lessons("inner harvest", ends), self._judged("inner split", ends)
             for length in left:
                 course = self._course(f"choose: {length} steps", lessons, length, len(self._known.names))
-                done[str(length)] = asdict(judge(course.averaged, judged))
+                done[str(length)] = self._ranks.agreed(asdict(judge(course.averaged, judged)))
                 self._watcher.tell(f"MAE {done[str(length)]['mae']:.4f} of the mix's")
                 self._kept = {}
-                self._keeper.save(done, {})
+                self._keep({})
         return {length: done[str(length)] for length in lengths}
 
     def _course(
@@ -182,8 +208,9 @@ class _Run:
     ) -> Course:
         """A course of so many steps, taken up where it was left; with a seed of its own it is a teacher's."""
         regimen = replace(self._plan.regimen, num_steps=num_steps)
-        teacher = MeanTeacher(self._teachers) if self._teachers and seed is None else None
-        course = Course([lessons], regimen, self._plan.seed if seed is None else seed, num_series, teacher)
+        ranks = self._ranks
+        teacher = MeanTeacher(self._teachers, ranks.device) if self._teachers and seed is None else None
+        course = Course([lessons], regimen, self._plan.seed if seed is None else seed, num_series, teacher, ranks)
         if f"stage.{stage}" in self._kept:
             course.restore(self._kept)
         self._watcher.begin(stage, num_steps)
@@ -197,9 +224,13 @@ class _Run:
 
         while course.step < num_steps:
             course.learn(KEEP_STEPS, told)
-            kept = course.state() | teachers_state(self._teachers) | {f"stage.{stage}": torch.ones(1)}
-            self._keeper.save(self._decided, kept)
+            self._keep(course.state() | teachers_state(self._teachers) | {f"stage.{stage}": torch.ones(1)})
         return course
+
+    def _keep(self, tensors: dict[str, Tensor]) -> None:
+        """Write the progress."""
+        if self._ranks.is_first:
+            self._keeper.save(self._decided, tensors)
 
     def _lessons(self, stage: str, ends: Sequence[int]) -> Origins:
         """Rows below the ends, as they came and a block left out at a time."""

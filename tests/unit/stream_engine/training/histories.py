@@ -1,8 +1,10 @@
-"""Small histories for the tests of training: days of a rising and falling tide, with a weekend's ebb."""
+"""Small histories for the tests of training, days of a rising and falling tide with a weekend's ebb; and a kill."""
 
 from pathlib import Path
 
 import numpy as np
+
+from stream_engine.training.run import Watcher
 
 HOUR_S = 3600
 MONDAY_S = 1_699_833_600
@@ -44,3 +46,22 @@ def write_long(path: Path, times_s: np.ndarray, values: np.ndarray, jitter_s: in
                 lines.append(f"s{sensor},{int(time) + late_s},{value:.4f}")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+class KilledError(Exception):
+    """Stands for a kill in between."""
+
+
+def killed_at(stage: str, steps: int) -> Watcher:
+    """A watcher that kills the run after so many steps of a stage."""
+    seen = {"stage": "", "steps": 0}
+
+    def begin(name: str, _: int) -> None:
+        seen.update(stage=name, steps=0)
+
+    def advance(num: int) -> None:
+        seen["steps"] = int(seen["steps"]) + num
+        if str(seen["stage"]).startswith(stage) and int(seen["steps"]) > steps:
+            raise KilledError
+
+    return Watcher(begin, advance)

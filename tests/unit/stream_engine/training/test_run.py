@@ -10,6 +10,8 @@ import torch
 
 from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_card, load_model
+from stream_engine.backtest.baselines import BASELINES
+from stream_engine.backtest.run import Candidate, Plan, run_backtest
 from stream_engine.errors import ConfigError
 from stream_engine.localtime import Calendar
 from stream_engine.training import run
@@ -18,12 +20,8 @@ from stream_engine.training.harvest import Origins, Sampling, harvest
 from stream_engine.training.keep import KEPT_FILE
 from stream_engine.training.material import Cuts, read_parts
 from stream_engine.training.passages import as_it_came, blocks_left_out
-from stream_engine.training.run import TrainPlan, Watcher, run_training
-from tests.unit.stream_engine.training.histories import tide, write_long, write_wide
-
-
-class KilledError(Exception):
-    """Stands for a kill in between."""
+from stream_engine.training.run import TrainPlan, run_training
+from tests.unit.stream_engine.training.histories import KilledError, killed_at, tide, write_long, write_wide
 
 
 @pytest.fixture
@@ -36,21 +34,6 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainPlan:
 
 def files(plan: TrainPlan) -> list[bytes]:
     return [(plan.out / name).read_bytes() for name in (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)]
-
-
-def killed_at(stage: str, steps: int) -> Watcher:
-    """A watcher that kills the run after so many steps of a stage."""
-    seen = {"stage": "", "steps": 0}
-
-    def begin(name: str, _: int) -> None:
-        seen.update(stage=name, steps=0)
-
-    def advance(num: int) -> None:
-        seen["steps"] = int(seen["steps"]) + num
-        if str(seen["stage"]).startswith(stage) and int(seen["steps"]) > steps:
-            raise KilledError
-
-    return Watcher(begin, advance)
 
 
 def test_the_same_plan_gives_the_same_bytes_and_another_seed_others(plan: TrainPlan, tmp_path: Path) -> None:
@@ -106,6 +89,16 @@ def test_the_artifact_names_its_data_and_can_be_served(plan: TrainPlan) -> None:
     assert load_card(plan.out)["facts"] == json.loads(json.dumps(facts))
     assert facts["trained_on"] == ["tide"]
     assert set(facts["inner_split_to_mix"]) == {"6", "12"}
+    scores = facts["scores"]["tide"]
+    assert list(scores) == ["model", *BASELINES]
+    assert scores["model"]["count"] == scores["persistence"]["count"] > 300
+    assert scores["model"]["mae"] < scores["persistence"]["mae"]
+    lines = plan.paths[0].read_text().splitlines(keepends=True)
+    chosen = plan.out / "chosen.csv"
+    chosen.write_text("".join(lines[: 1 + 264]))
+    judged = Candidate(load_model(plan.out), torch.device("cpu"), 0)
+    found = run_backtest(Plan(chosen, test_start="216"), judged)
+    assert scores["model"] == found["mean"], "the card tells other scores than a backtest"
     model = load_model(plan.out)
     assert model.network is not None
     assert model.name == "trained"
@@ -118,6 +111,7 @@ def test_several_files_and_one_without_validation_rows(plan: TrainPlan, tmp_path
     assert facts["num_sensors"] == 4
     assert facts["trained_on"] == ["tide", "more"]
     assert facts["validation_to_mix"] is None
+    assert facts["scores"] == {"tide": {}, "more": {}}
     assert facts["inner_split_to_mix"] == {}
 
 
