@@ -14,10 +14,10 @@ import pytest
 from recurrent_core.weights import load_model, save_model
 from tests.support.kafka_server import KafkaServer
 from tests.support.processes import free_port
+from tests.support.program import Program, run_program
 from tests.support.topics import NewRecord, committed_offsets, consume_all, create_topic, produce, topic_names
 from tests.support.waiting import poll_for
 
-PROGRAM = [sys.executable, "-m", "stream_engine.cli"]
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 BAD = {
@@ -39,10 +39,6 @@ def message(sensor: str, tick: int, value: float) -> NewRecord:
     return NewRecord(orjson.dumps(body), key=sensor.encode())
 
 
-def command(*arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=120, check=False)
-
-
 class Site:
     """A topic, the four-line configuration for it, and the engine as a process."""
 
@@ -61,9 +57,20 @@ class Site:
         return sum(committed_offsets(self.kafka, self.topic, self.topic).values())
 
     @contextmanager
-    def engine(self, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    def engine(self, *more: str) -> Iterator[Program]:
+        process = Program(["run", "-c", str(self.config), *more], self.log, self.log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    @contextmanager
+    def cold_engine(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The same by an interpreter of its own, as users start it: it has to load everything first."""
         with self.log.open("ab") as log:
-            process = subprocess.Popen([*PROGRAM, "run", "-c", str(self.config), *more], stdout=log, stderr=log)
+            command = [sys.executable, "-m", "stream_engine.cli", "run", "-c", str(self.config)]
+            process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             yield process
         finally:
@@ -136,26 +143,26 @@ def test_a_restart_goes_on_where_the_last_run_stopped(site: Site) -> None:
     ]
     assert origins == [1_700_000_000_000 + tick * 300_000 for tick in range(30)]
 
-    shown = command("inspect", "--store", site.redis, "--group", site.topic, "--json")
+    shown = run_program("inspect", "--store", site.redis, "--group", site.topic, "--json")
     assert sum(row["sensors"] for row in json.loads(shown.stdout)["partitions"]) == 1
-    shown = command("inspect", "--store", site.redis, "--group", site.topic, "--sensor", "a", "--json")
+    shown = run_program("inspect", "--store", site.redis, "--group", site.topic, "--sensor", "a", "--json")
     (series,) = json.loads(shown.stdout)["series"]
     assert series["readings"] == 30
-    shown = command("inspect", "--store", site.redis, "--group", site.topic, "--sensor", "b")
+    shown = run_program("inspect", "--store", site.redis, "--group", site.topic, "--sensor", "b")
     assert shown.returncode == 2
     assert "'b' is not stored" in shown.stderr
 
 
 def test_doctor_finds_nothing_to_do_on_a_sound_site_and_says_what_is_wrong(site: Site) -> None:
     produce(site.kafka, site.topic, [message("a", 1, 1.0)])
-    sound = command("doctor", "-c", str(site.config), "--json")
+    sound = run_program("doctor", "-c", str(site.config), "--json")
     assert sound.returncode == 0, sound.stderr
     levels = {finding["check"]: finding["level"] for finding in json.loads(sound.stdout)["findings"]}
     assert {"model", "store", "source", "reading", "clock", "sink"} <= levels.keys()
     assert levels["source"] == levels["reading"] == "ok"
     produce(site.kafka, site.topic, [b"no reading"])
     produce(site.kafka, site.topic, [message("a", 1, 1.0)])
-    sick = command("doctor", "-c", str(site.config), "--set", f"store=redis://127.0.0.1:{free_port()}/0")
+    sick = run_program("doctor", "-c", str(site.config), "--set", f"store=redis://127.0.0.1:{free_port()}/0")
     assert sick.returncode == 1
     assert "some cannot be read" in sick.stdout
     assert "failure store" in sick.stdout
@@ -163,10 +170,10 @@ def test_doctor_finds_nothing_to_do_on_a_sound_site_and_says_what_is_wrong(site:
 
 def test_exactly_once_over_what_is_not_one_cluster_is_refused_with_the_way_out(site: Site, tmp_path: Path) -> None:
     asked = ["-c", str(site.config), "--set", "delivery=exactly_once", "--set", f"sink=file://{tmp_path}/out.jsonl"]
-    ended = command("run", *asked)
+    ended = run_program("run", *asked)
     assert ended.returncode == 2
     assert "set delivery to at_least_once" in ended.stderr
-    found = json.loads(command("doctor", *asked, "--json").stdout)["findings"]
+    found = json.loads(run_program("doctor", *asked, "--json").stdout)["findings"]
     (sink,) = [finding for finding in found if finding["check"] == "sink"]
     assert sink["level"] == "failure"
     assert "set delivery to at_least_once" in sink["text"]
@@ -190,7 +197,7 @@ def test_exactly_once_sends_nothing_twice_over_a_kill(site: Site, client: str) -
 
 def test_a_missing_topic_is_named_and_not_created(site: Site) -> None:
     source = f"source=kafka://{site.kafka}/{site.topic}x?group=g"
-    ended = command("run", "-c", str(site.config), "--set", source)
+    ended = run_program("run", "-c", str(site.config), "--set", source)
     assert ended.returncode == 2
     assert f"{site.topic}x" in ended.stderr
     assert site.topic in ended.stderr.replace(f"{site.topic}x", ""), "the nearest topic is named"
@@ -199,7 +206,7 @@ def test_a_missing_topic_is_named_and_not_created(site: Site) -> None:
 
 def test_an_unknown_key_is_refused_with_the_nearest_known_name(site: Site) -> None:
     site.config.write_text(site.config.read_text() + "horizn: 6\n")
-    ended = command("run", "-c", str(site.config))
+    ended = run_program("run", "-c", str(site.config))
     assert ended.returncode == 2
     assert "horizn" in ended.stderr
     assert "did you mean 'horizon'" in ended.stderr
@@ -212,21 +219,21 @@ def test_an_unreachable_server_ends_with_status_1_and_its_address(site: Site) ->
         ("source", f"kafka://127.0.0.1:{port}/readings?group=g"),
     ):
         short = ["--set", "store.timeout=2s", "--set", "broker_timeout=2s"]
-        ended = command("run", "-c", str(site.config), "--set", f"{key}={value}", *short)
+        ended = run_program("run", "-c", str(site.config), "--set", f"{key}={value}", *short)
         assert ended.returncode == 1, ended.stderr
         assert f"127.0.0.1:{port}" in ended.stderr
         assert "Traceback" not in ended.stderr
 
 
 def test_a_model_folder_of_another_layout_is_refused(site: Site, tmp_path: Path) -> None:
-    ended = command("run", "-c", str(site.config), "--set", f"model={tmp_path / 'nowhere'}")
+    ended = run_program("run", "-c", str(site.config), "--set", f"model={tmp_path / 'nowhere'}")
     assert ended.returncode == 2
     assert "nowhere" in ended.stderr
     folder = tmp_path / "model"
     save_model(load_model("default"), folder)
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "layout_id": "elinformer.0-old"}))
-    ended = command("run", "-c", str(site.config), "--set", f"model={folder}")
+    ended = run_program("run", "-c", str(site.config), "--set", f"model={folder}")
     assert ended.returncode == 2
     assert "elinformer.0-old" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -244,7 +251,7 @@ def test_a_lost_broker_ends_the_engine_with_status_1(own_kafka: KafkaServer, red
 
 
 def test_the_demo_ends_by_itself_and_beats_persistence() -> None:
-    ended = command("demo", "--seconds", "12", "--sensors", "8", "--json")
+    ended = run_program("demo", "--seconds", "12", "--sensors", "8", "--json")
     assert ended.returncode == 0, ended.stderr
     summary = json.loads(ended.stdout)
     assert summary["forecasts"] == summary["readings"] > 0

@@ -17,7 +17,8 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from tests.integration.test_commands import Site, command
+from tests.integration.test_commands import Site
+from tests.support.program import run_program
 from tests.support.registry_server import Registered, RegistryServer, running
 from tests.support.schemas import READING, READING_OBJECT
 from tests.support.secure_servers import Certificate
@@ -219,13 +220,13 @@ def test_what_the_registry_refuses_ends_with_status_2_and_one_sentence(site: Reg
     site.server.registry.register(subject, Registered("AVRO", READING_TEXT))
 
     def refused(sentence: str, *more: str) -> None:
-        ended = command("run", "-c", str(site.config), *more)
+        ended = run_program("run", "-c", str(site.config), *more)
         assert ended.returncode == 2, ended.stderr
         assert re.search(sentence, says_no_secret(ended.stderr)), ended.stderr
         assert "Traceback" not in ended.stderr
 
     refused(rf"does not take the schema of forecasts under the subject '{subject}' .*error 409")
-    found = command("doctor", "-c", str(site.config), "--json")
+    found = run_program("doctor", "-c", str(site.config), "--json")
     assert found.returncode == 1
     told = {one["text"]: one["level"] for one in json.loads(says_no_secret(found.stdout))["findings"]}
     assert next(level for text, level in told.items() if "not compatible" in text) == "failure"
@@ -237,18 +238,18 @@ def test_what_the_registry_refuses_ends_with_status_2_and_one_sentence(site: Reg
         f"registry: {{url: 'https://engine:hush%20%40%3A%2F%25@{site.server.address}', ca_file: {site.ca}}}\n"
     )
     site.write("avro", "avro")
-    shown = command("run", "-c", str(site.config), "--print-config")
+    shown = run_program("run", "-c", str(site.config), "--print-config")
     assert "https://engine:********@" in says_no_secret(shown.stdout)
     text = AvroSerializer(site.client(), READING_TEXT)
     produce(site.kafka, site.topic, [text(as_avro("a", START_MS, 1.0), site.value())])
-    sound = command("doctor", "-c", str(site.config), "--json")
+    sound = run_program("doctor", "-c", str(site.config), "--json")
     assert sound.returncode == 0, sound.stdout
     texts = [one["text"] for one in json.loads(says_no_secret(sound.stdout))["findings"] if one["check"] == "registry"]
     assert texts == [f"reachable at {site.server.url}", f"the subject '{subject}' is made when the engine runs"]
     assert site.run_until(1) == 0
-    sound = command("doctor", "-c", str(site.config))
+    sound = run_program("doctor", "-c", str(site.config))
     assert f"the subject '{subject}' takes the schema of forecasts" in sound.stdout
     site.server.stop()
-    away = command("doctor", "-c", str(site.config), "--set", "registry.timeout=1s")
+    away = run_program("doctor", "-c", str(site.config), "--set", "registry.timeout=1s")
     assert away.returncode == 1
     assert "failure registry" in away.stdout

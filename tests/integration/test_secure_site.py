@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_commands import Site, command, message
+from tests.integration.test_commands import Site, message
+from tests.support.program import run_program
 from tests.support.secure_servers import KAFKA_PASSWORD, POOR_USER, REDIS_PASSWORD, SecureServers
 from tests.support.topics import consume_all, create_topic, produce
 
@@ -66,26 +67,26 @@ def test_readings_become_forecasts_through_tls_and_passwords(site: SecureSite, c
     assert "hush" not in site.log.read_text()
     assert len(consume_all(site.kafka, f"{site.topic}-forecasts")) == 12
 
-    shown = says_no_secret(command("run", "-c", str(site.config), "--print-config"))
+    shown = says_no_secret(run_program("run", "-c", str(site.config), "--print-config"))
     assert "${file:" in shown.stdout
     plain = site.config.with_name("plain.yaml")
     redis = re.sub(r"rediss://\S+", site.secure.redis_url(), site.config.read_text())
     plain.write_text(re.sub(r"\$\{file:[^}]*kafka[^}]*\}", KAFKA_PASSWORD, redis))
     assert plain.read_text().count("hush") == 2
-    shown = says_no_secret(command("run", "-c", str(plain), "--print-config"))
+    shown = says_no_secret(run_program("run", "-c", str(plain), "--print-config"))
     assert shown.returncode == 0
-    found = says_no_secret(command("doctor", "-c", str(site.config), *chosen, "--json"))
+    found = says_no_secret(run_program("doctor", "-c", str(site.config), *chosen, "--json"))
     assert found.returncode == 0, found.stdout
     findings = json.loads(found.stdout)["findings"]
     assert {one["level"] for one in findings} == {"ok"}, findings
     assert "4 sensors stored" in next(one["text"] for one in findings if one["check"] == "store")
     url = site.secure.redis_url()
-    held = says_no_secret(command("inspect", "--store", url, "--group", site.topic, "--json"))
+    held = says_no_secret(run_program("inspect", "--store", url, "--group", site.topic, "--json"))
     assert sum(row["sensors"] for row in json.loads(held.stdout)["partitions"]) == 4
 
 
 def ends_with_status_2(site: SecureSite, sentence: str, *more: str) -> None:
-    ended = says_no_secret(command("run", "-c", str(site.config), *more))
+    ended = says_no_secret(run_program("run", "-c", str(site.config), *more))
     assert ended.returncode == 2, ended.stderr
     assert re.search(sentence, ended.stderr), ended.stderr
 
@@ -103,7 +104,7 @@ def test_what_a_server_refuses_ends_with_status_2_and_one_sentence(site: SecureS
     ends_with_status_2(site, "certificate verify failed")
     site.config.write_text(sound)
     site.tell(WRONG, WRONG)
-    found = says_no_secret(command("doctor", "-c", str(site.config)))
+    found = says_no_secret(run_program("doctor", "-c", str(site.config)))
     assert found.returncode == 1
     assert "failure store" in found.stdout
     assert "failure source" in found.stdout
@@ -112,6 +113,6 @@ def test_what_a_server_refuses_ends_with_status_2_and_one_sentence(site: SecureS
 def test_a_listener_that_wants_tls_looks_like_one_that_is_away(site: SecureSite) -> None:
     plain = site.config.read_text().partition("kafka:\n")[0]
     site.config.write_text(plain)
-    ended = says_no_secret(command("run", "-c", str(site.config), "--set", "store.timeout=2s"))
+    ended = says_no_secret(run_program("run", "-c", str(site.config), "--set", "store.timeout=2s"))
     assert ended.returncode == 1
     assert "security.protocol is PLAINTEXT" in ended.stderr

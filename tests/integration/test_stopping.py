@@ -61,7 +61,7 @@ def test_a_stop_before_there_is_anything_to_stop(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no machine code is kept here"))
     site = Site("127.0.0.1:1", "redis://127.0.0.1:1/0", tmp_path, "readings")
-    with site.engine() as process:
+    with site.cold_engine() as process:
         if phase == "loading":
             poll_for(lambda: hears(process), 30)
         else:

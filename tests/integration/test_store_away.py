@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_commands import Site, command, message
+from tests.integration.test_commands import Site, message
+from tests.support.program import run_program
 from tests.support.redis_server import RedisServer
 from tests.support.topics import consume_all, produce
 from tests.support.waiting import poll_for
@@ -20,7 +21,7 @@ LONGEST_S = 3.0
 
 
 def stored_position(site: Site) -> int:
-    shown = command("inspect", "--store", site.redis, "--group", site.topic, "--json")
+    shown = run_program("inspect", "--store", site.redis, "--group", site.topic, "--json")
     return sum(row["position"] for row in json.loads(shown.stdout)["partitions"])
 
 
