@@ -39,7 +39,8 @@ def test_two_processes_learn_the_same_networks_also_after_a_kill(tmp_path: Path)
 
 def test_the_command_trains_under_torchrun_and_tells_once(tmp_path: Path) -> None:
     history = write_wide(tmp_path / "tide.csv", *tide())
-    command = ["-m", "stream_engine.cli", "train", str(history), "--device", "cpu", "--steps", "30"]
+    program = str(Path(sys.executable).with_name("stream-engine"))
+    command = ["--no-python", program, "train", str(history), "--device", "cpu", "--steps", "30"]
     done = torchrun(*command, "--train-end", "216", "--valid-end", "264", "--out", str(tmp_path / "model"))
     assert done.stdout.count("written:") == 1
     assert load_model(tmp_path / "model").network is not None
