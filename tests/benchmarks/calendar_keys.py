@@ -11,7 +11,6 @@ MAE of the mix over the MAE with cells, on the same cells of the protocol of `te
 
 import argparse
 import math
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +193,7 @@ def main() -> None:
         ratios = {name: mae / found["cells"][name] for name, mae in maes.items()}
         print(keys, *(f"  {name} {ratio:.4f}" for name, ratio in ratios.items()), sep="\n")
         print(f"  geometric mean {np.exp(np.mean(np.log(list(ratios.values())))):.4f}")
-    print(save("calendar_keys", " ".join(sys.argv), {"mae": found}))
+    print(save("calendar_keys", "python -m tests.benchmarks.calendar_keys", {"mae": found}))
 
 
 if __name__ == "__main__":
