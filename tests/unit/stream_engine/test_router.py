@@ -29,7 +29,7 @@ class Desk:
     partitions: tuple[Partition, ...] = (HERE,)
 
     def __post_init__(self) -> None:
-        self.ledger, self.slots = Ledger(), Slots(self.capacity)
+        self.ledger, self.slots = Ledger(self.policy.is_merging), Slots(self.capacity)
         self.router = Router(self.policy, self.ledger, self.slots)
         self.progress = {partition: Progress() for partition in self.partitions}
         for partition in self.partitions:
@@ -139,7 +139,7 @@ def test_a_bad_clock_centuries_ago_does_not_silence_a_sensor() -> None:
 
 
 def test_late_readings_become_dead_letters_where_asked() -> None:
-    desk = Desk(RouterPolicy(late_is_rejected=True))
+    desk = Desk(RouterPolicy(late="dead_letter"))
     routed = desk.route(("a", 5, 1.0), ("b", 5, 1.0), ("a", 3, 1.0))
     (reject,) = routed.rejects[0]
     assert (reject.row, reject.reason) == (2, "late")

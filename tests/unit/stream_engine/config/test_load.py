@@ -128,7 +128,6 @@ def test_a_configuration_needs_no_file():
         # what cannot be honoured yet is refused, not ignored
         ("emit: {at: tick}", "engine.yaml: emit.at: tick is not supported yet"),
         ("emit: {on_silence: true}", "engine.yaml: emit.on_silence: true is not supported yet"),
-        ("late: merge", "engine.yaml: late: merge is not supported yet; use drop or dead_letter"),
         ("calendar: {country: Denmrk}", "'Denmrk', but names no country that is known; did you mean 'DK'?"),
         ("calendar: {country: DE-BAY}", "names no part of DE that is known; did you mean 'DE-BY'?"),
         ("calendar: {country: NO}", "YAML reads a bare NO as false; write 'NO' for Norway"),
