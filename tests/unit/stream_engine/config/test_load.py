@@ -154,7 +154,7 @@ def test_faults_name_where_they_come_from(fault):
     assert fault(environment={"STREAM_ENGINE__HORIZON": "x"}).startswith("environment STREAM_ENGINE__HORIZON: horizon")
     assert fault(environment={"STREAM_ENGINE__KAFKA": "{a"}).startswith("STREAM_ENGINE__KAFKA: is no YAML")
     assert fault(overrides={"model.divice": "cpu"}).startswith("command line: unknown key 'model.divice'")
-    assert fault(overrides={"late": "merge"}).startswith("command line: late")
+    assert fault(overrides={"late": "marge"}).startswith("command line: late")
 
 
 def test_missing_keys_are_shown_how(fault):
