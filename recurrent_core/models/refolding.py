@@ -23,7 +23,7 @@ from recurrent_core.state import StateLayout
 
 Int64s = NDArray[np.int64]
 
-NUM_SPARE = 8
+NUM_SPARE = 4
 """Readings by which a journal may grow before that many go into the base together: a row is read from memory once."""
 
 
