@@ -5,7 +5,13 @@ from pathlib import Path
 
 import orjson
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from stream_engine.cli.checks import check_of_store
+from stream_engine.cli.inspect import inspect
+from stream_engine.config import load_config
+from stream_engine.errors import ConfigError
 from tests.integration.test_commands import Site, message
 from tests.support.topics import NewRecord, consume_all, produce
 from tests.support.waiting import poll_for
@@ -52,4 +58,13 @@ def test_forecasts_after_merged_readings_are_those_after_readings_in_order(
     for tick in WHOLE:
         # JSON rounds to about 1e-3 of the scale
         assert found[tick]["mean"] == pytest.approx(wanted[tick]["mean"], abs=2e-3 * float(str(wanted[tick]["scale"])))
+    app = typer.Typer()
+    app.command()(inspect)
+    told = CliRunner().invoke(app, ["--store", site.redis, "--group", site.topic, "--sensor", "late", "--json"])
+    (series,) = orjson.loads(told.stdout)["series"]
+    assert (series["readings"], series["state"]["readings"]) == (NUM_TICKS, NUM_TICKS)
+    (store,) = check_of_store(load_config(site.config, {"late": "merge"}))
+    assert "2 sensors stored" in store.text
+    with pytest.raises(ConfigError, match=r"set model back \(and late, if it is or was merge\)"):
+        list(check_of_store(load_config(site.config)))
     assert found[31]["mean"] != pytest.approx(wanted[31]["mean"], abs=1e-3), "two readings were still missing"
