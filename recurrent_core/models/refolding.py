@@ -127,10 +127,7 @@ class RefoldingModel(StreamingModel):
                 if is_late[which[0]]:
                     outlooks.append(self._merge(entries[theirs], part, slab, horizon))
                 else:
-                    heard = groups and Groups(
-                        groups.state, *(c[which] for c in (groups.of, groups.rank, groups.time_s))
-                    )
-                    outlooks.append(self._arrive(entries[theirs], part, slab, horizon, heard))
+                    outlooks.append(self._arrive(entries[theirs], part, slab, horizon, _some(groups, which)))
                 places.append(theirs)
         return put_back(outlooks, places)
 
