@@ -26,6 +26,7 @@ class Metrics:
         self.replayed = self._counter("replayed_readings", "Readings folded again on restore, without a forecast")
         self.duplicates = self._counter("duplicate_readings", "Readings dropped: same sensor and time as one before")
         self.late = self._counter("late_readings", "Readings refused: before their sensor's last time")
+        self.merged = self._counter("merged_readings", "Late readings folded in their place (late: merge)")
         self.invalid = self._counter("invalid_readings", "Readings that failed reading.valid_where")
         self.rejects = self._counter("rejected_records", "Records that cannot be readings, by reason", ("reason",))
         self.forecasts = self._counter("forecasts", "Forecasts written to the sink")

@@ -118,7 +118,8 @@ class StepBatch:
         source: [n] index of the ReadingBatch the reading came in.
         readings: [n] its index there.
         times_ns, values: [n]. A value of NaN (none of the router's is) asks for a forecast from the state as it stands.
-        elapsed_s: [n] seconds since the series' last reading, 0 at its first.
+        elapsed_s: [n] seconds since the series' last reading, 0 at its first; below 0 where the reading is late and
+            is merged.
         cadences_ns: [n] expected gap to the next reading.
         has_cadence: [n] False where the default cadence stands in for one not known yet.
         second_of_week: [n] local time, 0 is Monday 00:00.

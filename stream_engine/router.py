@@ -6,17 +6,19 @@ depends on the log alone, never on how it was cut into batches.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from connectors.records import Partition
 from stream_engine.localtime import Calendar
 from stream_engine.records import Bools, Float64s, Int64s, ReadingBatch, Reject, SeriesKey, StepBatch
-from stream_engine.slots import NEVER_NS, NUM_GAPS, Ledger, Slots
+from stream_engine.slots import NEVER_NS, NUM_GAPS, RECENT, Ledger, Slots
 from stream_engine.watermark import MIN_GAPS, Progress
 
 MAX_SPAN_NS = 2**62
 NS_PER_S = 1e9
+Late: TypeAlias = Literal["drop", "dead_letter", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,21 @@ class RouterPolicy:
         cadence_ns: the configured cadence, or None to find each sensor's own.
         default_cadence_ns: stands in while no cadence is known.
         emit_every_ns: least event time between two forecasts of a series; 0 for one at every reading.
-        late_is_rejected: whether a late reading becomes a dead letter or is only counted.
+        late: what becomes of a late reading: it is only counted, becomes a dead letter too, or is merged where fewer
+            than NUM_RECENT of its series are newer and none is of its time.
         calendar: in which days and weeks are told.
     """
 
     cadence_ns: int | None = None
     default_cadence_ns: int = 300_000_000_000
     emit_every_ns: int = 0
-    late_is_rejected: bool = False
+    late: Late = "drop"
     calendar: Calendar = field(default_factory=Calendar)
+
+    @property
+    def is_merging(self) -> bool:
+        """Whether late readings are merged: then the ledger and the model must be such that can."""
+        return self.late == "merge"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +54,7 @@ class Routed:
         steps: what is to be done, in order; more than one only if there are more series than slots.
         rejects: for each ReadingBatch, late readings that become dead letters.
         num_duplicates, num_late, num_empty: readings dropped as double or late, and slots without a reading.
+        num_merged: late readings that step.
         doubled: series that were seen in another partition of the topic too, and where.
     """
 
@@ -54,6 +63,7 @@ class Routed:
     num_duplicates: int
     num_late: int
     num_empty: int
+    num_merged: int
     doubled: list[tuple[SeriesKey, Partition, Partition]]
 
 
@@ -143,7 +153,8 @@ def digest_next(digest: np.ndarray, times_ns: Int64s, values: Float64s) -> np.nd
 class Router:
     """Routes the readings of each turn; lives as long as the pipeline.
 
-    It writes into the ledger it is given (times, gaps, counts, digests) and takes slots; nothing else.
+    It writes into the ledger it is given (times, gaps, counts, digests) and takes slots; nothing else. The ledger is
+    one that merges where the policy does.
     """
 
     def __init__(self, policy: RouterPolicy, ledger: Ledger, slots: Slots) -> None:
@@ -164,16 +175,18 @@ class Router:
         accepted = is_reading & (columns.times_ns > last_ns)
         is_late = is_reading & (columns.times_ns < last_ns)
         cadences, has_cadence = self._cadences(columns, batches, progress)
-        is_due = self._record(columns, accepted)
+        is_merged, is_double = self._merge(columns, accepted, is_late)
+        is_due = self._record(columns, accepted, is_merged)
         for number, batch in enumerate(batches):
             progress[batch.records.partition].advance(columns.times_ns[accepted & (columns.source == number)])
-        elapsed_s = since(columns.times_ns, last_ns) / NS_PER_S
+        elapsed_ns = np.where(is_late, -since(last_ns, columns.times_ns), since(columns.times_ns, last_ns))
         return Routed(
-            steps=self._steps(columns, accepted, elapsed_s, cadences, has_cadence, is_due),
+            steps=self._steps(columns, accepted | is_merged, elapsed_ns / NS_PER_S, cadences, has_cadence, is_due),
             rejects=self._late_rejects(columns, batches, is_late, last_ns),
-            num_duplicates=int((is_reading & (columns.times_ns == last_ns)).sum()),
-            num_late=int(is_late.sum()),
+            num_duplicates=int((is_double | (is_reading & (columns.times_ns == last_ns))).sum()),
+            num_late=int((is_late & ~is_merged & ~is_double).sum()),
             num_empty=int((~is_reading).sum()),
+            num_merged=int(is_merged.sum()),
             doubled=doubled,
         )
 
@@ -234,19 +247,44 @@ class Router:
             num_own[rows] = kept
         return own, num_own
 
-    def _record(self, columns: _Columns, accepted: Bools) -> Bools:
-        """Enter the accepted readings into the ledger; say which of them are due a forecast."""
+    def _merge(self, columns: _Columns, accepted: Bools, is_late: Bools) -> tuple[Bools, Bools]:
+        """Which readings are late and merged, and which are late and double; takes note of the times folded."""
+        is_merged, is_double = np.zeros_like(is_late), np.zeros_like(is_late)
+        if self._policy.is_merging:
+            rows_told = np.flatnonzero(accepted | is_late)
+            for cut in waves(columns.handles[rows_told]):
+                rows = rows_told[cut]
+                has_place, is_double[rows] = self._find_place(columns.handles[rows], columns.times_ns[rows])
+                is_merged[rows] = has_place & is_late[rows]
+        return is_merged, is_double
+
+    def _find_place(self, series: Int64s, times_ns: Int64s) -> tuple[Bools, Bools]:
+        """Enter times among the newest of their series, one each.
+
+        Returns:
+            which have a place there, and which are there already.
+        """
+        recent = self._ledger.entries[RECENT][series]
+        is_double = (recent == times_ns[:, None]).any(axis=1)
+        has_place = (times_ns > recent[:, 0]) & ~is_double
+        recent[has_place, 0] = times_ns[has_place]
+        recent.sort(axis=1)
+        self._ledger.entries[RECENT][series] = recent
+        return has_place, is_double
+
+    def _record(self, columns: _Columns, accepted: Bools, is_merged: Bools) -> Bools:
+        """Enter the readings that step into the ledger; say which of them are due a forecast."""
         entries, every = self._ledger.entries, self._policy.emit_every_ns
-        rows_taken = np.flatnonzero(accepted)
+        rows_taken = np.flatnonzero(accepted | is_merged)
         is_due = accepted.copy()
         for cut in waves(columns.handles[rows_taken]):
             rows = rows_taken[cut]
             series, times_ns = columns.handles[rows], columns.times_ns[rows]
             entries["digest"][series] = digest_next(entries["digest"][series], times_ns, columns.values[rows])
             entries["count"][series] += np.uint64(1)
-            entries["last_time_ns"][series] = times_ns
+            entries["last_time_ns"][series] = np.maximum(entries["last_time_ns"][series], times_ns)
             emitted_ns = entries["last_emitted_ns"][series]
-            due = (emitted_ns == NEVER_NS) | (since(times_ns, emitted_ns) >= every)
+            due = accepted[rows] & ((emitted_ns == NEVER_NS) | (since(times_ns, emitted_ns) >= every))
             is_due[rows] = due
             entries["last_emitted_ns"][series[due]] = times_ns[due]
         return is_due
@@ -255,7 +293,7 @@ class Router:
         self, columns: _Columns, batches: Sequence[ReadingBatch], is_late: Bools, last_ns: Int64s
     ) -> list[list[Reject]]:
         rejects: list[dict[int, Reject]] = [{} for _ in batches]
-        if self._policy.late_is_rejected:
+        if self._policy.late == "dead_letter":
             for row in np.flatnonzero(is_late).tolist():
                 number = int(columns.source[row])
                 behind_s = (last_ns[row] - columns.times_ns[row]) / NS_PER_S

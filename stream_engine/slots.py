@@ -16,27 +16,33 @@ from connectors.records import Partition
 from stream_engine.records import Int64s, Placement, SeriesKey
 
 NUM_GAPS = 8
+RECENT = "recent_ns"
 NEVER_NS = np.iinfo(np.int64).min
 NO_SLOT = -1
+NUM_RECENT = 24
+"""Under `late: merge` a reading is merged where fewer than so many of its series are newer."""
 
-STORED_DTYPE = np.dtype(
-    [
-        ("last_time_ns", "<i8"),  # event time of the last reading folded; NEVER_NS before the first
-        ("last_seen_ns", "<i8"),  # newest time seen, of slots without a reading too: the cadence counts those
-        ("last_emitted_ns", "<i8"),  # origin of the last forecast due
-        ("count", "<u8"),  # readings folded
-        ("digest", "<u8"),  # rolling digest of the readings folded, in order
-        ("num_gaps", "<i8"),  # gaps seen so far
+
+def stored_dtype(is_merging: bool) -> np.dtype[np.void]:
+    """What is stored of one series beside its state row; is_merging: where late readings are merged."""
+    columns: list[tuple[str, str, tuple[int, ...]]] = [
+        ("last_time_ns", "<i8", ()),  # event time of the last reading folded; NEVER_NS before the first
+        ("last_seen_ns", "<i8", ()),  # newest time seen, of slots without a reading too: the cadence counts those
+        ("last_emitted_ns", "<i8", ()),  # origin of the last forecast due
+        ("count", "<u8", ()),  # readings folded
+        ("digest", "<u8", ()),  # rolling digest of the readings folded, in order of arrival
+        ("num_gaps", "<i8", ()),  # gaps seen so far
         ("gaps_ns", "<i8", (NUM_GAPS,)),  # the last NUM_GAPS of them, as a ring
     ]
-)
-"""What is stored of one series beside its state row."""
+    if is_merging:
+        columns.append((RECENT, "<i8", (NUM_RECENT,)))  # newest times folded, in order; NEVER_NS where there were fewer
+    return np.dtype(columns)
 
 
-def fresh_entries(num: int) -> NDArray[np.void]:
+def fresh_entries(num: int, is_merging: bool = False) -> NDArray[np.void]:
     """Stored entries of num series that have seen nothing."""
-    entries = np.zeros(num, STORED_DTYPE)
-    for name in ("last_time_ns", "last_seen_ns", "last_emitted_ns"):
+    entries = np.zeros(num, stored_dtype(is_merging))
+    for name in ("last_time_ns", "last_seen_ns", "last_emitted_ns", *([RECENT] if is_merging else [])):
         entries[name] = NEVER_NS
     entries["gaps_ns"] = np.iinfo(np.int64).max
     return entries
@@ -50,15 +56,17 @@ class Ledger:
     the partition has been dropped.
 
     Attributes:
-        entries: [capacity] STORED_DTYPE, indexed by handle.
+        entries: [capacity] of `stored_dtype`, indexed by handle.
         slot: [capacity] int64, NO_SLOT where the series' state is not in the slab.
         is_dirty: [capacity] bool, changed since it was last stored.
         number: [capacity] int64, the number within the partition.
         keys: [capacity] (sensor, channel).
     """
 
-    def __init__(self) -> None:
-        self.entries = fresh_entries(0)
+    def __init__(self, is_merging: bool = False) -> None:
+        """Start empty; is_merging: whether late readings are merged, so that the newest times are kept."""
+        self.is_merging = is_merging
+        self.entries = fresh_entries(0, is_merging)
         self.slot: Int64s = np.zeros(0, np.int64)
         self.number: Int64s = np.zeros(0, np.int64)
         self.is_dirty: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -135,7 +143,7 @@ class Ledger:
         new: list[SeriesKey] = []
         if -1 in found:
             new = list(dict.fromkeys(key for key, handle in zip(keys, found, strict=True) if handle < 0))
-            self.add(partition, new, fresh_entries(len(new)))
+            self.add(partition, new, fresh_entries(len(new), self.is_merging))
             found = [index[key] for key in keys]
         return np.asarray(found, np.int64), new
 
@@ -154,7 +162,7 @@ class Ledger:
             return
         old = len(self.keys)
         grow = max(missing, old, 256)
-        self.entries = np.concatenate([self.entries, fresh_entries(grow)])
+        self.entries = np.concatenate([self.entries, fresh_entries(grow, self.is_merging)])
         self.slot = np.concatenate([self.slot, np.full(grow, NO_SLOT, np.int64)])
         self.number = np.concatenate([self.number, np.zeros(grow, np.int64)])
         self.is_dirty = np.concatenate([self.is_dirty, np.zeros(grow, np.bool_)])

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recurrent_core.models.interface import Arrival, Groups, Outlook, Runs, StreamingModel
+from recurrent_core.models.refolding import RefoldingModel
 from stream_engine.errors import ConfigError
 from stream_engine.records import Bools, Int64s, SeriesKey, Status, StepBatch, StepResult
+from stream_engine.slots import NUM_RECENT
 from stream_engine.watermark import Progress
 
 Float32s = NDArray[np.float32]
@@ -50,6 +52,11 @@ def choose_threads(wanted: int | Literal["auto"]) -> int:
         return wanted
     ours = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(ours, MOST_THREADS)
+
+
+def served(model: StreamingModel, is_merging: bool) -> StreamingModel:
+    """The model as it is, or where late readings are merged one around it that can fold them in their place."""
+    return RefoldingModel(model, NUM_RECENT) if is_merging else model
 
 
 class Slab:

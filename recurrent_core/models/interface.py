@@ -5,7 +5,8 @@ remembers is in the state, one row of float32 per slot, which goes into a step a
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -25,6 +26,20 @@ class Runs:
     slots: NDArray[np.int64]
     wave_ends: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, slots: NDArray[np.int64]) -> "tuple[NDArray[np.int64], Runs]":
+        """The runs of readings that go to slots, [n], each slot's in order of time.
+
+        Returns:
+            the order, [n], in which the readings stand in the runs; the runs.
+        """
+        by_slot = np.argsort(slots, kind="stable")
+        firsts = np.flatnonzero(np.diff(slots[by_slot], prepend=-1))
+        wave = np.empty(len(slots), np.int64)
+        wave[by_slot] = np.arange(len(slots)) - np.repeat(firsts, np.diff(firsts, append=len(slots)))
+        order = np.argsort(wave, kind="stable")
+        return order, cls(slots[order], np.cumsum(np.bincount(wave)))
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -32,7 +47,8 @@ class Arrival:
 
     Attributes:
         value: [batch] float64, finite.
-        elapsed_s: [batch] float64, seconds since the slot's last reading; 0 at its first.
+        elapsed_s: [batch] float64, seconds since the slot's last reading; 0 at its first. Below 0, for a model that
+            refolds alone, it is a late reading's.
         cadence_s: [batch] float64, > 0, the slot's expected seconds from reading to reading.
         second_of_week: [batch] float64 in [0, 604800), local time of the reading; 0 is Monday 00:00.
     """
@@ -148,6 +164,13 @@ class StreamingModel(ABC):
         """Make rows, [n, state_floats], fresh in place; of which series they are stays."""
         state.copy_(self.init_state(len(state)))
 
+    def keep_told(self, state: Tensor, before: Tensor) -> None:  # noqa: B027  most have no groups
+        """Let rows that were folded anew, in place, keep what their series have told their groups.
+
+        Args:
+            state, before: [n, state_floats], the rows, and as they were; a group's sums hold what these told it last.
+        """
+
     def prepare(self, device: torch.device, threads: int = 1) -> None:  # noqa: B027  most have nothing to prepare
         """Do now what would make the first readings on this device slow, such as compiling.
 
@@ -203,8 +226,7 @@ class StreamingModel(ABC):
                     outlooks.append(self._one_wave(arrival, which, slots[which], slab, horizon))
                     places.append(which)
             start = end
-        back = torch.cat(places).argsort()
-        return Outlook(*(torch.cat(columns)[back] for columns in zip(*map(_columns, outlooks), strict=True)))
+        return put_back(outlooks, places)
 
     def _one_wave(self, arrival: Arrival, which: Tensor, slots: Tensor, slab: Tensor, horizon: int) -> Outlook:
         """Readings, or questions, of different slots."""
@@ -227,5 +249,8 @@ class StreamingModel(ABC):
         """A few named numbers that sum up one slot's state ([state_floats]), for people."""
 
 
-def _columns(outlook: Outlook) -> tuple[Tensor, ...]:
-    return outlook.mean, outlook.quantiles, outlook.scale, outlook.is_warming_up, outlook.is_drifting
+def put_back(outlooks: Sequence[Outlook], places: Sequence[Tensor]) -> Outlook:
+    """Outlooks of parts of a batch as one; places: which readings of the batch each part's are."""
+    back = torch.cat([*places]).argsort()
+    columns = zip(*([getattr(outlook, field.name) for field in fields(outlook)] for outlook in outlooks), strict=True)
+    return Outlook(*(torch.cat(column)[back] for column in columns))

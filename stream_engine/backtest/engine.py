@@ -15,7 +15,7 @@ from recurrent_core.models.interface import StreamingModel
 from stream_engine.records import Bools, Float64s, Int64s, Placement, ReadingBatch, StepBatch
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import NEVER_NS, Ledger, Slots
-from stream_engine.stepper import Stepper, choose_threads
+from stream_engine.stepper import Stepper, choose_threads, served
 from stream_engine.watermark import Progress
 
 NS_PER_S = 1e9
@@ -71,12 +71,12 @@ class ReplayEngine:
         self._policy = policy
         self._partition = Partition("replay", 0)
         self._progress = {self._partition: Progress()}
-        self._ledger = Ledger()
+        self._ledger = Ledger(policy.is_merging)
         self._ledger.add_partition(self._partition)
         self._handles, _ = self._ledger.look_up(self._partition, [(sensor, "") for sensor in sensors])
         self._slots = Slots(len(sensors))
         self._router = Router(policy, self._ledger, self._slots)
-        self._stepper = Stepper(model, device, horizon, choose_threads("auto"))
+        self._stepper = Stepper(served(model, policy.is_merging), device, horizon, choose_threads("auto"))
         self._records = RecordBatch(self._partition, NONE, NONE, (), (), None, 0)
         self.num_readings = 0
 

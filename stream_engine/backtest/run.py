@@ -39,7 +39,7 @@ from stream_engine.backtest.scores import Judged
 from stream_engine.clock import Clock, SystemClock
 from stream_engine.errors import ConfigError
 from stream_engine.localtime import Calendar
-from stream_engine.router import RouterPolicy
+from stream_engine.router import Late, RouterPolicy
 
 SCORES_FILE, FORECASTS_FILE, REPORT_FILE = "scores.json", "forecasts.parquet", "report.html"
 
@@ -58,6 +58,7 @@ class Plan:
         only_at_readings: replay in order of arrival and score what the live engine would have sent, on a grid too.
         cadence_ns: the configured cadence; None for the grid's step, or each sensor's own.
         calendar: in which days and weeks are told.
+        is_late_merged: whether late readings are folded in their place, as under `late: merge`.
         is_ablated: whether to score the model without each of its parts too.
     """
 
@@ -70,6 +71,7 @@ class Plan:
     only_at_readings: bool = False
     cadence_ns: int | None = None
     calendar: Calendar = field(default_factory=Calendar)
+    is_late_merged: bool = False
     is_ablated: bool = False
 
 
@@ -212,10 +214,13 @@ def _prepare(plan: Plan, table: Table, candidate: Candidate, watcher: Watcher) -
     if is_grid:
         if cadence_ns is not None:
             raise ConfigError("--cadence: on a grid it is the grid's step; leave it out, or add --only-at-readings")
+        if plan.is_late_merged:
+            raise ConfigError("--merge-late: rows of a grid are in order; leave it out, or add --only-at-readings")
         cadence_ns = table.step_ns
     history = grid_history(table, plan.choice) if is_grid else arrival_history(table, plan.choice)
     check_readings(history, plan.path)
-    policy = RouterPolicy(cadence_ns=cadence_ns, calendar=plan.calendar)
+    late: Late = "merge" if plan.is_late_merged else "drop"
+    policy = RouterPolicy(cadence_ns=cadence_ns, late=late, calendar=plan.calendar)
     return _ready(plan, history, policy, start_ns, candidate, watcher)
 
 

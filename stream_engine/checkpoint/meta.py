@@ -101,6 +101,6 @@ def check_model(meta: Meta, model: str, layout_id: str, where: str) -> None:
     if (meta.model, meta.layout_id) != (model, layout_id):
         raise ConfigError(
             f"store: the state of {where} was made by model {meta.model} (layout {meta.layout_id}), but the "
-            f"configuration names {model} (layout {layout_id}); set model back, or set store.prefix to a new "
-            "name and the state is rebuilt from the log"
+            f"configuration names {model} (layout {layout_id}); set model back (and late, if it "
+            "is or was merge), or set store.prefix to a new name and the state is rebuilt from the log"
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from connectors.errors import StoredStateError
 from stream_engine.checkpoint.meta import JSON_FAULTS, Natural
 from stream_engine.records import SeriesKey
-from stream_engine.slots import STORED_DTYPE
+from stream_engine.slots import RECENT, stored_dtype
 
 SHARD_SIZE = 128
 MAGIC = b"SESH"
@@ -25,12 +25,13 @@ FORMAT = 1
 PREFIX = struct.Struct("<4sHII")
 
 
-class _Header(msgspec.Struct, forbid_unknown_fields=True):
-    """What stands before the arrays of a shard."""
+class _Header(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What stands before the arrays of a shard; is_merging: which `stored_dtype` its entries have."""
 
     layout: str
     floats: Natural
     keys: list[tuple[str, str]]
+    is_merging: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +40,7 @@ class Shard:
 
     Attributes:
         keys: [n] (sensor, channel).
-        entries: [n] STORED_DTYPE.
+        entries: [n] of `stored_dtype`.
         rows: [n, floats] float32 state.
     """
 
@@ -50,7 +51,8 @@ class Shard:
 
 def encode_shard(layout_id: str, shard: Shard) -> bytes:
     """The shard as bytes."""
-    header = msgspec.json.encode(_Header(layout_id, int(shard.rows.shape[1]), shard.keys))
+    is_merging = RECENT in (shard.entries.dtype.names or ())
+    header = msgspec.json.encode(_Header(layout_id, int(shard.rows.shape[1]), shard.keys, is_merging))
     arrays = (np.ascontiguousarray(shard.entries), np.ascontiguousarray(shard.rows))
     parts: list[bytes | memoryview] = [header, *(array.view(np.uint8).data for array in arrays)]
     checksum = 0
@@ -79,10 +81,10 @@ def decode_shard(layout_id: str, blob: bytes) -> Shard:
         raise StoredStateError(f"a stored shard's header cannot be read: {error}") from error
     if header.layout != layout_id:
         raise StoredStateError(f"a stored shard has state layout {header.layout!r}, wanted {layout_id!r}")
-    num = len(header.keys)
-    wanted = num * (STORED_DTYPE.itemsize + 4 * header.floats)
+    num, dtype = len(header.keys), stored_dtype(header.is_merging)
+    wanted = num * (dtype.itemsize + 4 * header.floats)
     if len(body) - header_bytes != wanted:
         raise StoredStateError(f"a stored shard has {len(body) - header_bytes} bytes of state, wanted {wanted}")
-    entries = np.frombuffer(body, STORED_DTYPE, num, header_bytes)
+    entries = np.frombuffer(body, dtype, num, header_bytes)
     rows = np.frombuffer(body, np.float32, num * header.floats, header_bytes + entries.nbytes)
     return Shard(header.keys, entries, rows.reshape(num, header.floats))

@@ -78,6 +78,9 @@ def backtest(  # noqa: PLR0913 (one argument per option)
             help="whose public holidays count as Sundays, such as DK or DE-BY; none; default: the model's",
         ),
     ] = None,
+    merge_late: Annotated[
+        bool, typer.Option("--merge-late", help="fold late readings in their place, as under late: merge; else dropped")
+    ] = False,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="score the model without each of its parts too: seven replays for one")
     ] = False,
@@ -118,6 +121,7 @@ def backtest(  # noqa: PLR0913 (one argument per option)
         only_at_readings=only_at_readings,
         cadence_ns=duration_ns("--cadence", cadence),
         calendar=calendar_of(timezone(zone), country(holidays), learned),
+        is_late_merged=merge_late,
         is_ablated=ablate,
     )
     with shown_progress("backtest", is_shown=not is_json) as bar:

@@ -18,7 +18,7 @@ from stream_engine.clock import SystemClock
 from stream_engine.codec import RegisteredEncoder
 from stream_engine.config import Config
 from stream_engine.errors import EngineError
-from stream_engine.stepper import Stepper, choose_device
+from stream_engine.stepper import Stepper, choose_device, served
 from stream_engine.worker import Doors
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -48,7 +48,7 @@ Check = Callable[[Config], Iterator[Finding]]
 
 def check_of_model(config: Config) -> Iterator[Finding]:
     """The model loads, fits the horizon, and there is the device."""
-    model = load_model(config.model.name)
+    model = served(load_model(config.model.name), config.late == "merge")
     stepper = Stepper(model, choose_device(config.model.device), config.horizon)
     yield Finding(
         "model",
@@ -61,7 +61,7 @@ def check_of_model(config: Config) -> Iterator[Finding]:
 def check_of_store(config: Config) -> Iterator[Finding]:
     """The store answers, keeps what it is given, and holds no other model's state."""
     doors = Doors(config)
-    store, model = doors.store(is_made=False), load_model(config.model.name)
+    store, model = doors.store(is_made=False), served(load_model(config.model.name), config.late == "merge")
     try:
         store.open(OPEN_S)
     except MissingStoreError:

@@ -132,16 +132,18 @@ def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> N
     import torch  # takes seconds
 
     from recurrent_core.weights import load_model
+    from stream_engine.stepper import served
 
-    model = load_model(model_name)
+    plain = load_model(model_name)
+    models = {model.state_floats: model for model in (plain, served(plain, is_merging=True))}
     rows: list[dict[str, object]] = []
     states: list[dict[str, float]] = []
     for series in found:
         entry, state = series.shard.entries[series.row], series.shard.rows[series.row]
-        if len(state) != model.state_floats:
+        if len(state) not in models:
             raise StoredStateError(
-                f"the stored state has {len(state)} floats, but model {model.name}@{model.version} has "
-                f"{model.state_floats}; name the model that made it with --model"
+                f"the stored state has {len(state)} floats, but model {plain.name}@{plain.version} has "
+                f"{plain.state_floats}; name the model that made it with --model"
             )
         name, channel = series.shard.keys[series.row]
         rows.append(
@@ -154,7 +156,7 @@ def _show_sensor(found: list[StoredSeries], model_name: str, as_json: bool) -> N
                 "last_reading": _time_text(int(entry["last_time_ns"])),
             }
         )
-        told = model.describe(torch.from_numpy(state.copy()))
+        told = models[len(state)].describe(torch.from_numpy(state.copy()))
         states.append({key: round(value, 6) for key, value in told.items()})
     if as_json:
         series_json = [{**row, "state": state} for row, state in zip(rows, states, strict=True)]

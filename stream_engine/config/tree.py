@@ -279,7 +279,9 @@ class Config(Section):
     )
     horizon: Count = Field(default=12, description="how many leads each forecast has")
     late: Literal["drop", "dead_letter", "merge"] = Field(
-        default="drop", description="what becomes of a reading before its sensor's last; `merge` is not supported yet"
+        default="drop",
+        description="what becomes of a reading before its sensor's last: it is counted and dropped (`drop`), put into "
+        "the dead letter topic (`dead_letter`), or folded in its place as if it had come in order (`merge`, see below)",
     )
     max_future: Duration | None = Field(
         default=Duration.parse("1h"), description="how far a reading may be ahead of its record's timestamp; null: any"
@@ -352,7 +354,6 @@ def _not_supported(config: Config) -> str | None:
     refused = {
         "emit.at: tick is not supported yet; use reading": config.emit.at == "tick",
         "emit.on_silence: true is not supported yet; use false": config.emit.on_silence,
-        "late: merge is not supported yet; use drop or dead_letter": config.late == "merge",
         "api is not served yet, so its keys would have no effect; remove the section": config.api != ApiConfig(),
     }
     return next((sentence for sentence, is_met in refused.items() if is_met), None)

@@ -390,6 +390,7 @@ class Pipeline:
         metrics.readings.inc(sum(len(step) for step in routed.steps))
         metrics.duplicates.inc(routed.num_duplicates)
         metrics.late.inc(routed.num_late)
+        metrics.merged.inc(routed.num_merged)
         metrics.invalid.inc(sum(batch.num_invalid for batch in readings))
         metrics.forecasts.inc(sum(len(batch) for batch in forecasts))
         metrics.sensors.set(len(self._parts.ledger))

@@ -22,7 +22,7 @@ from stream_engine.metrics import Metrics
 from stream_engine.pipeline import AtLeastOnce, Choice, Parts, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
-from stream_engine.stepper import Stepper, choose_device, choose_threads
+from stream_engine.stepper import Stepper, choose_device, choose_threads, served
 from stream_engine.worker.loop import Worker
 
 NO_GROUP = "local"
@@ -127,7 +127,7 @@ def policy_of(config: Config, calendar: Calendar) -> RouterPolicy:
         cadence_ns=None if config.cadence is None else config.cadence.ns,
         default_cadence_ns=config.default_cadence.ns,
         emit_every_ns=0 if config.emit.every is None else config.emit.every.ns,
-        late_is_rejected=config.late == "dead_letter",
+        late=config.late,
         calendar=calendar,
     )
 
@@ -145,8 +145,10 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
     threads = choose_threads(config.model.threads)
     learned = None if model else load_card(config.model.name)["facts"].get("calendar")
     calendar = calendar_of(config.calendar.timezone, config.calendar.country, learned)
-    stepper = Stepper(model or load_model(config.model.name), device, config.horizon, threads)
-    ledger, slots = Ledger(), Slots(config.model.slots)
+    policy = policy_of(config, calendar)
+    model = served(model or load_model(config.model.name), policy.is_merging)
+    stepper = Stepper(model, device, config.horizon, threads)
+    ledger, slots = Ledger(policy.is_merging), Slots(config.model.slots)
     source, store = doors.source(), doors.store()
     parts = Parts(
         source=source,
@@ -154,7 +156,7 @@ def assemble(config: Config, clock: Clock | None = None, model: StreamingModel |
         store=store,
         decoder=doors.decoder(),
         encoder=doors.encoder(stepper.model_label),
-        router=Router(policy_of(config, calendar), ledger, slots),
+        router=Router(policy, ledger, slots),
         ledger=ledger,
         slots=slots,
         stepper=stepper,

@@ -13,21 +13,25 @@ from torch import Tensor
 from recurrent_core.errors import CoreError
 from recurrent_core.models.elinformer.model import Known
 from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
+from recurrent_core.models.refolding import RefoldingModel
 from recurrent_core.weights import load_model
 from tests.support.models import with_random_network, with_series_nets
 
 HORIZON = 12
 WEEK_S = 604800.0
-MODELS = {
+NUM_KEPT = 24
+MODELS: dict[str, StreamingModel] = {
     "default": load_model("default"),
     "network": with_random_network(3, 0.02),
     "series": with_series_nets(3, Known(("s-1", "s-2")), 0.02),
 }
+MODELS["refolding"] = RefoldingModel(MODELS["default"], NUM_KEPT)
+STATE_BYTES = {"default": 8192, "network": 8192, "series": 12288, "refolding": 17408}
 
 
 @pytest.fixture(params=MODELS, scope="module")
 def model(request: pytest.FixtureRequest) -> StreamingModel:
-    """The shipped model, and such whose networks say something at once."""
+    """The shipped model, such whose networks say something at once, and one that can merge late readings."""
     return MODELS[request.param]
 
 
@@ -351,8 +355,9 @@ def test_describe_gives_numbers_for_people(model: StreamingModel) -> None:
 
 
 def test_the_model_says_who_it_is(model: StreamingModel) -> None:
-    assert model.name in MODELS
+    kind = next(kind for kind, one in MODELS.items() if one is model)
+    assert model.name == ("default" if kind == "refolding" else kind)
     assert model.version
     assert model.layout_id.startswith("elinformer")
-    assert model.state_floats * 4 <= (12288 if model.name == "series" else 8192)
+    assert model.state_floats * 4 <= STATE_BYTES[kind]
     assert model.max_horizon >= 288

@@ -11,6 +11,7 @@ import torch
 from connectors.records import Partition
 from recurrent_core.weights import load_model
 from stream_engine.backtest.run import Candidate, Plan, run_backtest
+from stream_engine.router import Late, RouterPolicy
 from tests.support.engine import Engine, message
 from tests.support.scripted import Log
 
@@ -31,12 +32,12 @@ def readings() -> list[tuple[str, int, float]]:
     return [*found[:90], found[89], *found[90:]]
 
 
-@pytest.mark.parametrize("records_a_turn", [7, 1_000])
-def test_backtest_equals_live(records_a_turn: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("records_a_turn", "late"), [(7, "drop"), (1_000, "drop"), (7, "merge"), (1_000, "merge")])
+def test_backtest_equals_live(records_a_turn: int, late: Late, tmp_path: Path) -> None:
     model = load_model("default")
     log = Log({HERE: []})
     log.append(HERE, *(message(sensor, minute, value) for sensor, minute, value in readings()))
-    live = Engine(log, model=model, max_per_poll=records_a_turn)
+    live = Engine(log, model=model, policy=RouterPolicy(late=late), max_per_poll=records_a_turn)
     while log.commits.get(HERE) != len(log.partitions[HERE]):
         live.turns(1, seconds_each=2.0)
     sent = {}
@@ -46,7 +47,7 @@ def test_backtest_equals_live(records_a_turn: int, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     lines = [f"{sensor},{minute * 60},{value}" for sensor, minute, value in readings()]
     path.write_text("unique_id,ds,y\n" + "\n".join(lines) + "\n")
-    plan = Plan(path, horizon=HORIZON, only_at_readings=True)
+    plan = Plan(path, horizon=HORIZON, only_at_readings=True, is_late_merged=late == "merge")
     run_backtest(plan, Candidate(model, torch.device("cpu"), 0), tmp_path)
     table = pyarrow.parquet.read_table(tmp_path / "forecasts.parquet")
     columns = [table.column(name).cast(kind).to_pylist() for name, kind in COLUMNS.items()]

@@ -16,7 +16,7 @@ from stream_engine.metrics import Metrics
 from stream_engine.pipeline import AtLeastOnce, Parts, Pipeline, Rhythm
 from stream_engine.router import Router, RouterPolicy
 from stream_engine.slots import Ledger, Slots
-from stream_engine.stepper import Stepper
+from stream_engine.stepper import Stepper, served
 from tests.support.executors import AtOnce, WhenTold
 from tests.support.scripted import DictStore, ListSink, ListTransactions, Log, ScriptedSource
 
@@ -90,8 +90,8 @@ class Engine:
     clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
-        self.ledger, self.slots = Ledger(), Slots(self.capacity)
-        self.stepper = Stepper(self.model, torch.device("cpu"), 12)
+        self.ledger, self.slots = Ledger(self.policy.is_merging), Slots(self.capacity)
+        self.stepper = Stepper(served(self.model, self.policy.is_merging), torch.device("cpu"), 12)
         self.checkpointer = Checkpointer(
             self.store, self.ledger, self.stepper, self.clock, self.writer, self.shelf_rows, self.wait_s
         )

@@ -8,7 +8,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from recurrent_core.models.elinformer.mix_net import MixNet, says
 from recurrent_core.models.elinformer.on_cpu import OnCpu
 from recurrent_core.models.elinformer.on_torch import OnTorch
 from recurrent_core.models.elinformer.series_net import SeriesNets
-from recurrent_core.models.interface import Arrival, Groups, Outlook, Question, Runs, StreamingModel
+from recurrent_core.models.interface import Arrival, Groups, Outlook, Question, Runs, StreamingModel, put_back
 
 DEFAULT_PRIOR = (1.0, 2.0, 2.0, 2.0, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.5, 1.05, 1.3)
 """Errors expected of each read-out in a new slot, relative to persistence; see READOUTS."""
@@ -186,6 +186,10 @@ class Elinformer(StreamingModel):
         if series is not None:
             self.layout.view(state, "series").copy_(series)
 
+    def keep_told(self, state: Tensor, before: Tensor) -> None:
+        if self.known.names:
+            self.layout.view(state, "told").copy_(self.layout.view(before, "told"))
+
     def prepare(self, device: torch.device, threads: int = 1) -> None:
         if self.network is not None:
             self.network.to(device)
@@ -234,10 +238,9 @@ class Elinformer(StreamingModel):
             else:
                 found = self._on_torch.advance(Arrival(value, *when), parts, horizon, prior, finish)
                 slab[slots] = rows
-            outlooks.append([getattr(found, field.name) for field in fields(found)])
+            outlooks.append(found)
             places.append(which)
-        back = torch.cat(places).argsort()
-        return Outlook(*(torch.cat(column)[back] for column in zip(*outlooks, strict=True)))
+        return put_back(outlooks, places)
 
     def _finish_heard(
         self, made: Made, *, hearing: Hearing, wave: NDArray[np.int64], told: Tensor, values: NDArray[np.float64]

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.records import Partition
+from stream_engine import slots
 from stream_engine.router import Routed, Router, RouterPolicy, newest_before
-from stream_engine.slots import NO_SLOT, Ledger, Slots
+from stream_engine.slots import NO_SLOT, NUM_RECENT, Ledger, Slots
 from stream_engine.watermark import Progress
 from tests.support.builders import HERE, MINUTE_NS, reading_batch
 
@@ -29,7 +30,7 @@ class Desk:
     partitions: tuple[Partition, ...] = (HERE,)
 
     def __post_init__(self) -> None:
-        self.ledger, self.slots = Ledger(), Slots(self.capacity)
+        self.ledger, self.slots = Ledger(self.policy.is_merging), Slots(self.capacity)
         self.router = Router(self.policy, self.ledger, self.slots)
         self.progress = {partition: Progress() for partition in self.partitions}
         for partition in self.partitions:
@@ -139,12 +140,55 @@ def test_a_bad_clock_centuries_ago_does_not_silence_a_sensor() -> None:
 
 
 def test_late_readings_become_dead_letters_where_asked() -> None:
-    desk = Desk(RouterPolicy(late_is_rejected=True))
+    desk = Desk(RouterPolicy(late="dead_letter"))
     routed = desk.route(("a", 5, 1.0), ("b", 5, 1.0), ("a", 3, 1.0))
     (reject,) = routed.rejects[0]
     assert (reject.row, reject.reason) == (2, "late")
     assert "'a'" in reject.detail
     assert "120 s" in reject.detail
+
+
+def test_a_late_reading_is_merged_and_emits_nothing() -> None:
+    desk = Desk(RouterPolicy(late="merge", cadence_ns=5 * MINUTE_NS))
+    routed = desk.route(("a", 10, 1.0), ("b", 10, 1.0), ("a", 20, 2.0), ("a", 15, 3.0), ("a", 25, 4.0), ("b", 5, 2.0))
+    assert (routed.num_merged, routed.num_late, routed.num_duplicates) == (2, 0, 0)
+    assert [(row[:2], row[3], row[6]) for row in desk.let_through] == [
+        (("a", 10), 0.0, True),
+        (("b", 10), 0.0, True),
+        (("a", 20), 600.0, True),
+        (("a", 15), -300.0, False),
+        (("a", 25), 300.0, True),
+        (("b", 5), -300.0, False),
+    ]
+    entry = desk.entry("b")
+    assert (entry["count"], entry["last_time_ns"], entry["last_emitted_ns"]) == (2, 10 * MINUTE_NS, 10 * MINUTE_NS)
+    assert desk.progress[HERE].watermark_ns == 25 * MINUTE_NS
+
+
+def test_doubles_of_any_reading_that_is_remembered_are_dropped() -> None:
+    desk = Desk(RouterPolicy(late="merge"))
+    desk.route(("a", 10, 1.0), ("a", 20, 2.0), ("a", 15, 3.0))
+    before = desk.entry("a")
+    routed = desk.route(("a", 15, 9.0), ("a", 10, 9.0), ("a", 20, 9.0))
+    assert (routed.num_merged, routed.num_late, routed.num_duplicates) == (0, 0, 3)
+    assert routed.steps == []
+    assert desk.entry("a") == before
+
+
+def test_what_is_older_than_all_that_is_remembered_is_too_late() -> None:
+    desk = Desk(RouterPolicy(late="merge", cadence_ns=MINUTE_NS))
+    desk.route(*(("a", 2 * minute, 1.0) for minute in range(NUM_RECENT + 1)))
+    before = desk.entry("a")
+    routed = desk.route(("a", 1, 1.0), ("a", 0, 1.0))
+    assert (routed.num_merged, routed.num_late, routed.num_duplicates) == (0, 2, 0)
+    assert desk.entry("a") == before
+    assert desk.route(("a", 3, 1.0)).num_merged == 1
+
+
+def test_a_reading_late_by_centuries_is_merged_as_late() -> None:
+    desk = Desk(RouterPolicy(late="merge"))
+    desk.route(("a", 141_000_000, 1.0), ("a", -141_000_000, 1.0))
+    assert desk.let_through[1][3] < -1e9
 
 
 def test_more_series_than_slots_are_stepped_in_several_batches() -> None:
@@ -184,31 +228,43 @@ READINGS = st.lists(
 )
 
 
-def oracle(readings: Sequence[Reading]) -> tuple[list[Reading], int, int]:
-    """One reading at a time: what is let through, doubles, late ones."""
-    last: dict[str, int] = {}
+def oracle(readings: Sequence[Reading], num_recent: int) -> tuple[list[Reading], int, int]:
+    """One reading at a time: what is let through, doubles, late ones; as many newest times are remembered."""
+    recent: dict[str, list[int]] = {}
     through, doubles, late = [], 0, 0
     for sensor, minute, value in readings:
         if math.isnan(value):
             continue
-        if sensor in last and minute <= last[sensor]:
-            doubles += minute == last[sensor]
-            late += minute < last[sensor]
-            continue
-        last[sensor] = minute
-        through.append((sensor, minute, value))
+        times = recent.setdefault(sensor, [])
+        if minute in times:
+            doubles += 1
+        elif len(times) == num_recent and minute < times[0]:
+            late += 1
+        else:
+            recent[sensor] = sorted([*times, minute])[-num_recent:]
+            through.append((sensor, minute, value))
     return through, doubles, late
 
 
-@given(READINGS, st.lists(st.integers(0, 60), max_size=5), st.integers(1, 5))
-@settings(max_examples=200, deadline=None)
-def test_any_cut_of_the_log_gives_the_same(readings: list[Reading], cuts: list[int], capacity: int) -> None:
-    whole = Desk()
+@given(READINGS, st.lists(st.integers(0, 60), max_size=5), st.integers(1, 5), st.sampled_from([1, 3]))
+@settings(max_examples=300, deadline=None)
+def test_any_cut_of_the_log_gives_the_same(
+    readings: list[Reading], cuts: list[int], capacity: int, num_recent: int
+) -> None:
+    """Dropping late readings is merging them where but the last one is remembered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slots, "NUM_RECENT", num_recent)
+        compare_cut_with_whole(readings, cuts, capacity, num_recent)
+
+
+def compare_cut_with_whole(readings: list[Reading], cuts: list[int], capacity: int, num_recent: int) -> None:
+    policy = RouterPolicy(late="drop" if num_recent == 1 else "merge")
+    whole = Desk(policy)
     routed = whole.route(*readings)
-    through, doubles, late = oracle(readings)
+    through, doubles, late = oracle(readings, num_recent)
     assert accepted(whole) == through
     assert (routed.num_duplicates, routed.num_late) == (doubles, late)
-    cut = Desk(capacity=capacity)
+    cut = Desk(policy, capacity=capacity)
     edges = [0, *sorted(cuts), len(readings)]
     for start, end in itertools.pairwise(edges):
         cut.route(*readings[start:end])

@@ -147,6 +147,7 @@ def test_what_comes_after_an_origin_changes_no_forecast_made_at_it(tmp_path: Pat
         ({"test_start": "699"}, "no forecast to score"),
         ({"horizon": 25}, "1 to 24"),
         ({"cadence_ns": 1}, "on a grid it is the grid's step"),
+        ({"is_late_merged": True}, "rows of a grid are in order"),
         ({"choice": Choice(valid_where=Condition("count > 0"))}, r"no field 'count'; it has value"),
         ({"choice": Choice("speed")}, "no channel 'speed'"),
         ({"path": Path("none.npz")}, "is not a file"),

@@ -12,19 +12,21 @@ from stream_engine.slots import fresh_entries
 LAYOUT = "layout-1"
 
 
-def shard(num: int = 5, floats: int = 7) -> Shard:
+def shard(num: int = 5, floats: int = 7, is_merging: bool = False) -> Shard:
     rng = np.random.default_rng(num)
-    entries = fresh_entries(num)
+    entries = fresh_entries(num, is_merging)
     entries["count"] = rng.integers(0, 2**63, num)
     entries["gaps_ns"] = rng.integers(0, 2**60, (num, 8))
     rows = rng.normal(size=(num, floats)).astype(np.float32)
     return Shard([(f"sensor-{number} ü\x1f", "" if number % 2 else "speed") for number in range(num)], entries, rows)
 
 
+@pytest.mark.parametrize("is_merging", [False, True])
 @pytest.mark.parametrize("num", [0, 1, 128])
-def test_what_is_decoded_is_what_was_encoded(num: int) -> None:
-    wanted = shard(num)
+def test_what_is_decoded_is_what_was_encoded(num: int, is_merging: bool) -> None:
+    wanted = shard(num, is_merging=is_merging)
     found = decode_shard(LAYOUT, encode_shard(LAYOUT, wanted))
+    assert found.entries.dtype == wanted.entries.dtype
     assert found.keys == wanted.keys
     assert found.entries.tobytes() == wanted.entries.tobytes()
     assert found.rows.tobytes() == wanted.rows.tobytes()

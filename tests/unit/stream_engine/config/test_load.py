@@ -128,7 +128,6 @@ def test_a_configuration_needs_no_file():
         # what cannot be honoured yet is refused, not ignored
         ("emit: {at: tick}", "engine.yaml: emit.at: tick is not supported yet"),
         ("emit: {on_silence: true}", "engine.yaml: emit.on_silence: true is not supported yet"),
-        ("late: merge", "engine.yaml: late: merge is not supported yet; use drop or dead_letter"),
         ("calendar: {country: Denmrk}", "'Denmrk', but names no country that is known; did you mean 'DK'?"),
         ("calendar: {country: DE-BAY}", "names no part of DE that is known; did you mean 'DE-BY'?"),
         ("calendar: {country: NO}", "YAML reads a bare NO as false; write 'NO' for Norway"),
@@ -155,7 +154,7 @@ def test_faults_name_where_they_come_from(fault):
     assert fault(environment={"STREAM_ENGINE__HORIZON": "x"}).startswith("environment STREAM_ENGINE__HORIZON: horizon")
     assert fault(environment={"STREAM_ENGINE__KAFKA": "{a"}).startswith("STREAM_ENGINE__KAFKA: is no YAML")
     assert fault(overrides={"model.divice": "cpu"}).startswith("command line: unknown key 'model.divice'")
-    assert fault(overrides={"late": "merge"}).startswith("command line: late")
+    assert fault(overrides={"late": "marge"}).startswith("command line: late")
 
 
 def test_missing_keys_are_shown_how(fault):

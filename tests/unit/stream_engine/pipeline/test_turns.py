@@ -343,7 +343,7 @@ def test_a_record_with_several_late_readings_is_buried_once() -> None:
     log = Log({A: []})
     for ts in (600_000, 0):
         log.append(A, orjson.dumps({"sensor": "a", "ts": ts, "values": values}))
-    engine = Engine(log, policy=RouterPolicy(late_is_rejected=True))
+    engine = Engine(log, policy=RouterPolicy(late="dead_letter"))
     engine.turns(2)
     engine.pipeline.commit()
     assert len(engine.dead.kept) == 1
@@ -396,7 +396,7 @@ def test_turns_take_as_many_records_as_their_time_allows() -> None:
 
 def test_late_readings_are_buried_where_asked() -> None:
     log = Log({A: [(None, message("a", 5, 1.0)), (None, message("a", 3, 1.0))]})
-    engine = Engine(log, policy=RouterPolicy(late_is_rejected=True))
+    engine = Engine(log, policy=RouterPolicy(late="dead_letter"))
     engine.turns(2)
     engine.pipeline.commit()
     assert [dict(r.headers)["reason"] for r in engine.dead.kept] == [b"late"]
