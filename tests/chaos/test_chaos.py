@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.conduct import SESSION_S, Chaos
-from tests.chaos.plan import faults
+from tests.chaos.plan import KINDS, faults
 from tests.chaos.site import Site
 
 pytestmark = [pytest.mark.servers]
 
 SEED = int(os.environ.get("CHAOS_SEED", "5"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "60"))
+LINES = tuple(kind for kind in KINDS if " line " in kind)
 FIRST = {
-    "exactly_once": ("phase", "freeze", "phase", "redis restart", "phase", "add", "broker pause", "phase"),
-    "at_least_once": ("phase", "kill", "redis flush", "phase"),
+    "exactly_once": ("phase", "freeze", "phase", "redis restart", "add", "broker pause", *LINES),
+    "at_least_once": ("phase", "kill", "redis flush", *LINES),
 }
 """What happens first in the short form, so that each run of it has seen the main faults."""
 

@@ -299,6 +299,26 @@ def test_a_member_frozen_past_its_session_loses_its_partitions_and_is_told(
         stream.close()
 
 
+def test_a_member_that_hears_while_it_joins_anew_that_it_was_put_out_has_lost_its_partitions(
+    kafka_servers: str, new_topic: Callable[..., str]
+):
+    """Others may have had them since: to go on with them, or to commit them when they are asked back, sends twice."""
+    asked_back: list[frozenset[Partition]] = []
+    options = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+    source = source_of(kafka_servers, new_topic(2), "python", **options)
+    with opened(source, asked_back.append):
+        mine = until_assigned(source, 2)
+        coordinator = source._consumer._coordinator  # type: ignore[attr-defined]
+        known = coordinator._generation
+        coordinator._generation = type(known)(known.generation_id, "of a member put out", known.protocol)
+        coordinator.request_rejoin()
+        reader = Reader(source)
+        poll_for(
+            lambda: went_on(reader) and reader.lost == reader.assigned == mine, 15.0, what="the loss and the return"
+        )
+        assert not asked_back
+
+
 def test_heartbeats_go_on_while_the_engine_computes(kafka_servers: str, new_topic: Callable[..., str], client: str):
     topic = new_topic(1)
     options = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
