@@ -24,13 +24,15 @@ class Echo(socketserver.BaseRequestHandler):
 def proxy(no_leaks: None) -> Iterator[Proxy]:
     """A way to an echo."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         proxy = Proxy(server.server_address[1]).start()
-        yield proxy
-        proxy.close()
-        server.shutdown()
-        thread.join()
+        try:
+            yield proxy
+        finally:
+            proxy.close()
+            server.shutdown()
+            thread.join()
 
 
 def connect(proxy: Proxy) -> socket.socket:

@@ -69,7 +69,8 @@ class Proxy:
             self._listener.close()
             self._listener = None
         for end in self._ends:
-            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if not end.is_closing():
+                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             end.transport.abort()
         self._flows.set()  # for those that held bytes back, which have nobody left to go to
         others = asyncio.all_tasks() - {asyncio.current_task()}

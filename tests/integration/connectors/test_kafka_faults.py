@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from connectors.contracts import Sink, Source
 from connectors.errors import AddressError, ConnectorConfigError, ServerUnavailableError, StaleEpochError
+from connectors.kafka_settings import KafkaSettings
+from connectors.librdkafka import producer
 from connectors.records import Partition, SinkRecord
 from connectors.registry import open_sink, open_source
 from tests.contract.reading import Reader, opened, seek_all, until_assigned
@@ -364,3 +367,16 @@ def test_an_error_in_the_revoke_callback_reaches_the_engine(
         with pytest.raises(StaleEpochError, match="the engine says no"):
             source.close()
         source.close()
+
+
+def test_a_client_of_librdkafka_that_does_not_end_is_left_to_itself(monkeypatch: pytest.MonkeyPatch):
+    """Seen in chaos after a cut in a transaction; a process that never ends is never started again."""
+    monkeypatch.setattr(producer, "END_TIMEOUT_S", 0.2)
+    ended = threading.Event()
+    endless = producer.LibrdkafkaProducer(KafkaSettings.from_url("kafka://127.0.0.1:1/t"))
+    endless._producer = SimpleNamespace(purge=lambda: None, flush=lambda _timeout_s: 0, close=ended.wait)
+    began_s = time.monotonic()
+    with leaks.no_leaks():
+        endless.close()
+        assert time.monotonic() - began_s < 5
+        ended.set()
