@@ -1,13 +1,15 @@
 """Membership of a consumer group with kafka-python: who asks partitions back, what is new, what is lost.
 
-I know nothing of records. Two habits of kafka-python 3.0 are dealt with here: a rebalance that completes while no
+I know nothing of records. Three habits of kafka-python 3.0 are dealt with here: a rebalance that completes while no
 poll waits for it is thrown away and begun anew (two members that compute between polls could go on so for long), and
 one that began because metadata had changed is forgotten if a poll times out in its middle. So once one has begun, a
-side thread waits for its end, however long that takes, while the engine polls in vain.
+side thread waits for its end, however long that takes, while the engine polls in vain. The third is at
+`_let_rejoins_tell_losses`.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.coordinator.base import MemberState
@@ -33,6 +35,7 @@ class Membership:
         self._lost: set[Partition] = set()
         self._leaving: set[Partition] = set()
         self.is_revoking = False
+        _let_rejoins_tell_losses(consumer._coordinator)
         consumer.subscribe([topic], listener=_Listener(self._on_assigned, self._on_leaving, self._on_lost))
         consumer.partitions_for_topic(topic)  # known before the first rebalance, which needs it
 
@@ -141,6 +144,21 @@ class Membership:
 def as_offsets(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
     """Positions as kafka-python wants them."""
     return {TopicPartition(*item): OffsetAndMetadata(position, "", -1) for item, position in positions.items()}
+
+
+def _let_rejoins_tell_losses(coordinator: Any) -> None:
+    """Let a member that hears while it joins anew that it was put out tell that its partitions are lost.
+
+    kafka-python looks for that once, when a rebalance begins. If it hears later it would keep them, though others may
+    have had them since, or be asked them back under a new generation, whose commits a broker takes.
+    """
+    reset = coordinator.reset_generation
+
+    def reset_and_begin_anew(*member_id: str, **named: str) -> None:
+        reset(*member_id, **named)
+        coordinator.rejoining = False
+
+    coordinator.reset_generation = reset_and_begin_anew
 
 
 class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]

@@ -5,6 +5,8 @@ Only failed deliveries are reported back; one leaves the producer failed: every 
 no position after it can be committed.
 """
 
+import logging
+import threading
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,8 +22,12 @@ from connectors.librdkafka.client import Admin, Faults, make, translated
 from connectors.records import SinkRecord
 from connectors.retry import Deadline
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_MAX_BYTES = 1_048_576
 ANY_PARTITION = -1
+END_TIMEOUT_S = 10.0
+"""Longest wait for the end of a client. librdkafka's may wait for ever after a transaction whose records timed out."""
 ENVELOPE_BYTES = 512  # room for a record's and its batch's own fields
 
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
@@ -137,7 +143,7 @@ class LibrdkafkaProducer:
             raise unreachable(self._settings, timeout_s, f"{left} records are not acknowledged")
 
     def close(self) -> None:
-        """Free everything; what was not flushed may be lost."""
+        """Free everything; what was not flushed may be lost. A client that does not end is left to itself."""
         producer, self._producer = self._producer, None
         if producer is not None:
             with suppress(KafkaException):  # what had failed for good before says so once more
@@ -145,7 +151,11 @@ class LibrdkafkaProducer:
                 producer.flush(1)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # that a transaction was not aborted: the broker does
-                producer.close()
+                end = threading.Thread(target=producer.close, name="producer's end", daemon=True)
+                end.start()
+                end.join(END_TIMEOUT_S)
+            if end.is_alive():
+                logger.warning("%s: its client does not end; left to itself", self._settings.address)
 
     def _serve(self, timeout_s: float) -> None:
         """Let the library report what has failed, and raise it."""

@@ -13,8 +13,7 @@ from tests.chaos.account import Account, check_forecasts, check_letters, check_s
 from tests.chaos.feed import Feed
 from tests.chaos.fleet import Fleet, Member
 from tests.chaos.plan import CLIENTS, Fault
-from tests.support.kafka_server import KafkaServer
-from tests.support.redis_server import RedisServer
+from tests.chaos.site import NUM_LINES, Line, Site
 from tests.support.topics import committed_offsets, consume_all, create_topic
 from tests.support.waiting import poll_for
 
@@ -31,27 +30,32 @@ SETTLES_WITHIN_S = 90.0
 class Chaos:
     """One run, from its topics to its account; the servers are the caller's."""
 
-    def __init__(self, kafka: KafkaServer, store: RedisServer, folder: Path, topic: str, delivery: str) -> None:
-        self.kafka, self.store, self.folder, self.topic = kafka, store, folder, topic
-        self.delivery = delivery
-        self._place = Place(kafka.servers, store.url, folder)
-        create_topic(kafka.servers, topic, NUM_PARTITIONS)
+    def __init__(self, site: Site, folder: Path, topic: str, delivery: str) -> None:
+        self.site, self.folder, self.topic, self.delivery = site, folder, topic, delivery
+        self.kafka, self.store = site.kafka, site.redis
+        self._place = Place(self.kafka.servers, self.store.url, folder)
+        create_topic(self.kafka.servers, topic, NUM_PARTITIONS)
 
     def _fleet(self, group: str, delivery: str) -> Fleet:
-        """Workers of one group, with a sink and a store prefix of its name."""
+        """Workers of one group, with a sink and a store prefix of its name; each place has its own line."""
         folder = self.folder / group
         folder.mkdir()
-        config = folder / "engine.yaml"
-        config.write_text(
-            f"source: kafka://{self.kafka.servers}/{self.topic}?group={group}\n"
-            f"sink: kafka://{self.kafka.servers}/{group}\n"
-            f"store: {{url: '{self.store.url}', prefix: {group}}}\n"
+        configs = []
+        for number, line in enumerate(self.site.lines):
+            configs.append(folder / f"engine-{number}.yaml")
+            configs[-1].write_text(self._config(line, group, delivery))
+        return Fleet(configs, folder)
+
+    def _config(self, line: Line, group: str, delivery: str) -> str:
+        return (
+            f"source: kafka://{line.kafka_servers}/{self.topic}?group={group}\n"
+            f"sink: kafka://{line.kafka_servers}/{group}\n"
+            f"store: {{url: '{line.redis_url}', prefix: {group}}}\n"
             f"model: {{name: default, device: cpu, threads: 1}}\n"
             f"delivery: {delivery}\n"
             "commit_interval: 300ms\ncheckpoint_interval: 1s\n"
             f"kafka: {{options: {{session.timeout.ms: {int(SESSION_S * 1000)}, heartbeat.interval.ms: 300}}}}\n"
         )
-        return Fleet(config, folder)
 
     def run(self, seed: int, faults: Iterable[Fault]) -> Account:
         """Everything, in order; what the workers said is in the error where one comes."""
@@ -86,6 +90,7 @@ class Chaos:
         if running:
             member = running[int(fault.chance * len(running))]
             self._hit_a_worker(fault, fleet, member)
+            self._hit_a_line(fault, fleet, self.site.lines[member.number % NUM_LINES])
         self._hit_a_server(fault, fleet)
 
     def _hit_a_worker(self, fault: Fault, fleet: Fleet, member: Member) -> None:
@@ -105,6 +110,18 @@ class Chaos:
             fleet.add(fault.client)
         elif fault.kind == "remove" and len(fleet.running) > FEWEST_WORKERS:
             fleet.retire(member)
+
+    def _hit_a_line(self, fault: Fault, fleet: Fleet, line: Line) -> None:
+        ways = {"kafka line": line.kafka, "redis line": line.redis}
+        way = next((way for name, way in ways.items() if fault.kind.startswith(name)), None)
+        if way is None:
+            return
+        if "pause" in fault.kind:
+            way.pause()
+        else:
+            way.cut()
+        fleet.watch(fault.length_s)
+        way.mend()
 
     def _hit_a_server(self, fault: Fault, fleet: Fleet) -> None:
         if fault.kind == "redis restart":

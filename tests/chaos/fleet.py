@@ -3,21 +3,18 @@
 I know nothing of why anything happens, nor of what must come out.
 """
 
-import multiprocessing
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.chaos.worker import Death, run
+from tests.support.program import CONTEXT
 from tests.support.waiting import poll_for
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.chaos.loaded"])
 
 SHOWN_LINES = 60
 
@@ -50,11 +47,12 @@ class Fleet:
     """All workers of one group.
 
     Attributes:
+        configs: one for each place; a member's number tells its place.
         ended: how often processes ended with which status (-9: killed).
         died_of: how often one killed itself after which phase.
     """
 
-    config: Path
+    configs: Sequence[Path]
     folder: Path
     members: list[Member] = field(default_factory=list)
     ended: Counter[int] = field(default_factory=Counter)
@@ -69,7 +67,8 @@ class Fleet:
 
     def start(self, member: Member, death: Death | None = None) -> None:
         """Start a member's process."""
-        arguments = ["-c", str(self.config), "--set", f"kafka.client={member.client}"]
+        config = self.configs[member.number % len(self.configs)]
+        arguments = ["-c", str(config), "--set", f"kafka.client={member.client}"]
         member.process = CONTEXT.Process(target=run, args=(arguments, self.log(member), death))
         member.process.start()
         member.death, member.is_frozen = death, False

@@ -18,10 +18,17 @@ KINDS = {
     "redis flush": 1,
     "broker restart": 1,
     "broker pause": 1,
+    "kafka line pause": 1,
+    "kafka line pause past session": 1,
+    "kafka line cut": 1,
+    "kafka line cut past session": 1,
+    "redis line pause": 1,
+    "redis line cut": 1,
     "add": 1,
     "remove": 1,
 }
-"""Kind of fault -> how often it comes, beside the others."""
+"""Kind of fault -> how often it comes, beside the others. A line is one worker's way to one server: paused, nothing
+passes and connections stay open; cut, they are reset and new ones refused."""
 
 CLIENTS = ("librdkafka", "python")
 
@@ -36,7 +43,7 @@ class Fault:
         chance: [0, 1), picks the worker that it hits.
         phase, count: for `phase`: what the killed worker's heir dies of, and after how many times.
         client: for `add`: of the new worker.
-        length_s: how long something stays away or frozen.
+        length_s: how long something stays away, frozen or broken.
     """
 
     kind: str
@@ -63,5 +70,9 @@ def faults(seed: int, num: int, session_s: float, first: tuple[str, ...] = ()) -
             phase=phases.pop() if kind == "phase" else "",
             count=draw.randint(1, 4),
             client=draw.choice(CLIENTS),
-            length_s=session_s + draw.uniform(1.0, 2.5) if kind == "freeze" else draw.uniform(0.5, 3.0),
+            length_s=session_s + draw.uniform(1.0, 2.5) if _outlasts_session(kind) else draw.uniform(0.5, 3.0),
         )
+
+
+def _outlasts_session(kind: str) -> bool:
+    return kind == "freeze" or kind.endswith("past session")

@@ -1,32 +1,39 @@
 """Several workers, real servers, and faults by a seed: each reading is folded once and forecast once."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.conduct import SESSION_S, Chaos
-from tests.chaos.plan import faults
-from tests.support.kafka_server import KafkaServer
-from tests.support.redis_server import RedisServer
+from tests.chaos.plan import KINDS, faults
+from tests.chaos.site import Site
 
 pytestmark = [pytest.mark.servers]
 
 SEED = int(os.environ.get("CHAOS_SEED", "5"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "60"))
+LINES = tuple(kind for kind in KINDS if " line " in kind)
 FIRST = {
-    "exactly_once": ("phase", "freeze", "phase", "redis restart", "phase", "add", "broker pause", "phase"),
-    "at_least_once": ("phase", "kill", "redis flush", "phase"),
+    "exactly_once": ("phase", "freeze", "phase", "redis restart", "add", "broker pause", *LINES),
+    "at_least_once": ("phase", "kill", "redis flush", *LINES),
 }
 """What happens first in the short form, so that each run of it has seen the main faults."""
 
 
 @pytest.fixture
-def chaos(
-    own_kafka: KafkaServer, own_redis: RedisServer, tmp_path: Path, new_name: Callable[[], str]
-) -> Callable[[str], Chaos]:
-    return lambda delivery: Chaos(own_kafka, own_redis, tmp_path, new_name(), delivery)
+def site() -> Iterator[Site]:
+    site = Site()
+    try:
+        yield site.start()
+    finally:
+        site.close()
+
+
+@pytest.fixture
+def chaos(site: Site, tmp_path: Path, new_name: Callable[[], str]) -> Callable[[str], Chaos]:
+    return lambda delivery: Chaos(site, tmp_path, new_name(), delivery)
 
 
 @pytest.mark.timeout(400)

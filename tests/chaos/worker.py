@@ -4,25 +4,20 @@ Processes are forked from one that has everything loaded (see `fleet`), so that 
 reached by wrapping the assembled worker's own parts; the engine knows nothing of it.
 """
 
-import ctypes
 import faulthandler
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import stream_engine.worker
-from stream_engine.cli import main
 from stream_engine.config import Config
 from stream_engine.worker import Worker
+from tests.support.program import become
 
 Death = tuple[str, int]
 """A phase, and how often it is passed before the process is killed."""
-
-_DIES_WITH_ITS_PARENT = 1
-"""Linux: PR_SET_PDEATHSIG."""
 
 
 def _in_commit(parts: Any) -> tuple[Any, str]:
@@ -63,12 +58,7 @@ def die_after(worker: Worker, phase: str, count: int) -> None:
 
 def run(arguments: Sequence[str], log: Path, death: Death | None) -> None:
     """Run the program to its end, in this process."""
-    ctypes.CDLL(None).prctl(_DIES_WITH_ITS_PARENT, signal.SIGKILL)
-    with log.open("ab") as lines:
-        os.dup2(lines.fileno(), 1)
-        os.dup2(lines.fileno(), 2)
     faulthandler.register(signal.SIGUSR1)  # tells where it is
-    sys.argv = ["stream-engine", "run", *arguments]
     if death is not None:
         assemble = stream_engine.worker.assemble
 
@@ -78,4 +68,4 @@ def run(arguments: Sequence[str], log: Path, death: Death | None) -> None:
             return worker
 
         stream_engine.worker.assemble = doomed
-    sys.exit(main())
+    become(["run", *arguments], log, log, dict(os.environ), str(Path.cwd()))

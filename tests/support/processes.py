@@ -36,18 +36,24 @@ class ServerStartError(Exception):
     """A server of the tests could not be started; says which and what to install."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port nobody listens on, below the range the kernel gives to outgoing connections.
+    """A loopback port nobody listens on, below the range the kernel gives to outgoing connections; a new one each time.
 
     A port from that range could be taken by a client's own connection while a server is down.
     """
     for _ in range(200):
         port = random.randint(20_000, 32_000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise ServerStartError("no free loopback port between 20000 and 32000; stop what listens there")
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.chaos.loaded"])
+CONTEXT.set_forkserver_preload(["tests.support.loaded"])
 
 _DIES_WITH_ITS_PARENT = 1
 """Linux: PR_SET_PDEATHSIG."""

@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from connectors.contracts import Sink, Source
 from connectors.errors import AddressError, ConnectorConfigError, ServerUnavailableError, StaleEpochError
+from connectors.kafka_settings import KafkaSettings
+from connectors.librdkafka import producer
 from connectors.records import Partition, SinkRecord
 from connectors.registry import open_sink, open_source
 from tests.contract.reading import Reader, opened, seek_all, until_assigned
@@ -299,6 +302,26 @@ def test_a_member_frozen_past_its_session_loses_its_partitions_and_is_told(
         stream.close()
 
 
+def test_a_member_that_hears_while_it_joins_anew_that_it_was_put_out_has_lost_its_partitions(
+    kafka_servers: str, new_topic: Callable[..., str]
+):
+    """Others may have had them since: to go on with them, or to commit them when they are asked back, sends twice."""
+    asked_back: list[frozenset[Partition]] = []
+    options = {"session.timeout.ms": 1500, "heartbeat.interval.ms": 300}
+    source = source_of(kafka_servers, new_topic(2), "python", **options)
+    with opened(source, asked_back.append):
+        mine = until_assigned(source, 2)
+        coordinator = source._consumer._coordinator  # type: ignore[attr-defined]
+        known = coordinator._generation
+        coordinator._generation = type(known)(known.generation_id, "of a member put out", known.protocol)
+        coordinator.request_rejoin()
+        reader = Reader(source)
+        poll_for(
+            lambda: went_on(reader) and reader.lost == reader.assigned == mine, 15.0, what="the loss and the return"
+        )
+        assert not asked_back
+
+
 def test_heartbeats_go_on_while_the_engine_computes(kafka_servers: str, new_topic: Callable[..., str], client: str):
     topic = new_topic(1)
     options = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 300}
@@ -344,3 +367,16 @@ def test_an_error_in_the_revoke_callback_reaches_the_engine(
         with pytest.raises(StaleEpochError, match="the engine says no"):
             source.close()
         source.close()
+
+
+def test_a_client_of_librdkafka_that_does_not_end_is_left_to_itself(monkeypatch: pytest.MonkeyPatch):
+    """Seen in chaos after a cut in a transaction; a process that never ends is never started again."""
+    monkeypatch.setattr(producer, "END_TIMEOUT_S", 0.2)
+    ended = threading.Event()
+    endless = producer.LibrdkafkaProducer(KafkaSettings.from_url("kafka://127.0.0.1:1/t"))
+    endless._producer = SimpleNamespace(purge=lambda: None, flush=lambda _timeout_s: 0, close=ended.wait)
+    began_s = time.monotonic()
+    with leaks.no_leaks():
+        endless.close()
+        assert time.monotonic() - began_s < 5
+        ended.set()

@@ -1,4 +1,4 @@
-"""What the workers' parent has loaded before it forks: everything that takes seconds, with no thread started."""
+"""What the parent of the programs under test has loaded before it forks: all that takes seconds; it starts no thread."""
 
 import stream_engine.cli.program  # noqa: F401
 from connectors.kafka import transactions  # noqa: F401
