@@ -51,9 +51,10 @@ class Proxy:
 
     def close(self) -> None:
         """Cut, for good."""
-        self.cut()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        if self._thread.is_alive():  # else it was never started
+            self.cut()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:

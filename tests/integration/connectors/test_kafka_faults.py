@@ -370,7 +370,7 @@ def test_an_error_in_the_revoke_callback_reaches_the_engine(
 
 
 def test_a_client_of_librdkafka_that_does_not_end_is_left_to_itself(monkeypatch: pytest.MonkeyPatch):
-    """Seen in chaos after a cut in a transaction; a process that never ends is never started again."""
+    """Seen in chaos once records of a transaction had timed out; a process that never ends is never started again."""
     monkeypatch.setattr(producer, "END_TIMEOUT_S", 0.2)
     ended = threading.Event()
     endless = producer.LibrdkafkaProducer(KafkaSettings.from_url("kafka://127.0.0.1:1/t"))
