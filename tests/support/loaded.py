@@ -1,4 +1,4 @@
-"""What the parent of the programs under test has loaded before it forks: all that takes seconds; it starts no thread."""
+"""What the parent of the programs under test has loaded before it forks: all that takes seconds, and no thread."""
 
 import stream_engine.cli.program  # noqa: F401
 from connectors.kafka import transactions  # noqa: F401
