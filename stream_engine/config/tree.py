@@ -281,7 +281,7 @@ class Config(Section):
     late: Literal["drop", "dead_letter", "merge"] = Field(
         default="drop",
         description="what becomes of a reading before its sensor's last: it is counted and dropped (`drop`), put into "
-        "the dead letter topic (`dead_letter`), or folded in its place as if it had come in order (`merge`, see below)",
+        "the dead letter topic (`dead_letter`), or folded in its place as if it had come in order (`merge`)",
     )
     max_future: Duration | None = Field(
         default=Duration.parse("1h"), description="how far a reading may be ahead of its record's timestamp; null: any"
