@@ -7,6 +7,7 @@ UV := $(shell command -v uv 2>/dev/null)
 TORCH_BACKEND ?=
 DEMO_SECONDS ?= 60
 PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test format lint types arch unit property parity contract integration soak fuzz bench default-model check clean
@@ -37,8 +38,8 @@ setup: $(VENV)/.dev ## create .venv with everything for work on the code (TORCH_
 demo: $(VENV)/.demo ## run the whole engine on one machine, no server, for DEMO_SECONDS (60)
 	$(BIN)/stream-engine demo --seconds $(DEMO_SECONDS)
 
-test: $(VENV)/.dev ## every test, against a real Kafka and a real Redis that are fetched if missing
-	$(PYTEST) -m 'not soak and not gpu'
+test: $(VENV)/.dev ## every test, against a real Kafka and a real Redis that are fetched if missing (WORKERS=2 processes)
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m 'not soak and not gpu'
 
 format: $(VENV)/.dev ## put the code into the house's form
 	$(BIN)/ruff format .

@@ -3,7 +3,6 @@
 The jars are kept in `.servers/` in the repository root, so that only the first start needs the network.
 """
 
-import fcntl
 import shutil
 import signal
 import subprocess
@@ -12,11 +11,10 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from tests.support.processes import ServerProcess, ServerStartError, free_port, new_folder
+from tests.support.processes import ServerProcess, ServerStartError, fetching, free_port, new_folder
 from tests.support.waiting import poll_for
 
 KAFKA_VERSION = "4.1.1"
-CACHE = Path(__file__).resolve().parents[2] / ".servers"
 MAIN_CLASS = "kafka.Kafka"
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -58,12 +56,10 @@ num.partitions=1
 def kafka_jars() -> Path:
     """The folder with Kafka's jars, fetched by Maven if it is not there yet."""
     _require_java()
-    jars = CACHE / f"kafka-{KAFKA_VERSION}"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with fetching() as cache:
+        jars = cache / f"kafka-{KAFKA_VERSION}"
         if not jars.is_dir():
-            _fetch_jars(jars)
+            _fetch_jars(cache / "fetch", jars)
     return jars
 
 
@@ -75,13 +71,12 @@ def _require_java() -> None:
         )
 
 
-def _fetch_jars(jars: Path) -> None:
+def _fetch_jars(work: Path, jars: Path) -> None:
     if shutil.which("mvn") is None:
         raise ServerStartError(
             f"Apache Kafka {KAFKA_VERSION} is fetched by Maven and mvn is missing; "
             f"install it (Debian, Ubuntu: apt-get install maven), or put the jars in {jars}"
         )
-    work = CACHE / "fetch"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     (work / "pom.xml").write_text(_POM)

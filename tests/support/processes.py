@@ -7,6 +7,7 @@ by the pid of their owner; folders of dead owners are removed at the next start.
 
 import atexit
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -16,9 +17,10 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+CACHE = Path(__file__).resolve().parents[2] / ".servers"
 FOLDER_PREFIX = "stream-engine-servers-"
 
 # Runs as the child before it becomes the server: dies with its parent (prctl 1 is PR_SET_PDEATHSIG).
@@ -37,15 +39,20 @@ class ServerStartError(Exception):
 
 
 _given: set[int] = set()
+_chance = random.SystemRandom()
+_MOST_PROCESSES = 16
 
 
 def free_port() -> int:
     """A loopback port nobody listens on, below the range the kernel gives to outgoing connections; a new one each time.
 
-    A port from that range could be taken by a client's own connection while a server is down.
+    A port from that range could be taken by a client's own connection while a server is down. Processes that share a
+    test run draw from ports of their own, so that none takes another's while its server is down.
     """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(20_000 + process % _MOST_PROCESSES, 32_000, _MOST_PROCESSES)
     for _ in range(200):
-        port = random.randint(20_000, 32_000)
+        port = _chance.choice(ports)
         if port in _given:
             continue
         with socket.socket() as probe:
@@ -56,6 +63,15 @@ def free_port() -> int:
             _given.add(port)
             return port
     raise ServerStartError("no free loopback port between 20000 and 32000; stop what listens there")
+
+
+@contextlib.contextmanager
+def fetching() -> Iterator[Path]:
+    """The folder that keeps what servers need, to one process at a time."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield CACHE
 
 
 def new_folder(name: str) -> Path:

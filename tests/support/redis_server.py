@@ -8,25 +8,29 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.support.processes import ServerProcess, ServerStartError, free_port, new_folder
+from tests.support.processes import ServerProcess, ServerStartError, fetching, free_port, new_folder
 from tests.support.waiting import poll_for
 
 
 def redis_binary() -> str:
     """The path of redis-server, installed by apt-get where that is possible."""
-    found = shutil.which("redis-server")
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "redis-server"]
-        subprocess.run(install, check=False, capture_output=True, env=environment)
-        found = shutil.which("redis-server")
+    with fetching():
+        found = shutil.which("redis-server") or _install()
     if found is None:
         raise ServerStartError(
             "the tests start a real Redis and redis-server is missing; "
             "install it (Debian, Ubuntu: apt-get install redis-server)"
         )
     return found
+
+
+def _install() -> str | None:
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-q"], check=False, capture_output=True)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "redis-server"]
+        subprocess.run(install, check=False, capture_output=True, env=environment)
+    return shutil.which("redis-server")
 
 
 class RedisServer:
