@@ -3,8 +3,10 @@
     OMP_NUM_THREADS=1 python -m tests.benchmarks.step_cost [--sensors 1000] [--rounds 200]
 
 A batch is one reading of each sensor, as live; then as many in runs, as when catching up. The model gives a mean and
-three quantiles at 12 leads, STID one number; STID re-reads 12 readings of every sensor at every tick. Medians of rounds
-taken in turn, in time of the processor, so that other work on the machine counts for less.
+three quantiles at 12 leads, STID one number; STID re-reads 12 readings of every sensor at every tick. The trained dress
+has the default's network and, with weights at birth, those that know every sensor and hear the others: weights do not
+change what they cost. Medians of rounds taken in turn, in time of the processor, so that other work on the machine
+counts for less.
 """
 
 import argparse
@@ -26,8 +28,9 @@ from recurrent_core.models.elinformer.kernel.fold import fold
 from recurrent_core.models.elinformer.kernel.places import places_of, rates_of
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.made import Made
-from recurrent_core.models.elinformer.model import PRIOR, Elinformer
-from recurrent_core.models.interface import Arrival, Runs
+from recurrent_core.models.elinformer.model import PRIOR, Elinformer, Known
+from recurrent_core.models.elinformer.series_net import SeriesNets
+from recurrent_core.models.interface import Arrival, Groups, Runs
 from recurrent_core.weights import load_model
 from tests.benchmarks.results import save
 from tests.benchmarks.stid import CHANNELS, NUM_INPUTS, Stid
@@ -50,15 +53,27 @@ def fold_alone(slab, slots, columns, p, k):  # type: ignore[no-untyped-def]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Readings to be carried through: slots [n], sorted, and columns [4, n] as the doors want them."""
+    """Readings to be carried through: slots [n], sorted, columns [4, n] as the doors want them, and times [n]."""
 
     slots: NDArray[np.int64]
     columns: Floats
+    times_s: Floats
 
     @property
     def arrival(self) -> Arrival:
         """The same as tensors."""
         return Arrival(*map(torch.from_numpy, self.columns))
+
+    @property
+    def runs(self) -> Runs:
+        """Every reading a wave of its own."""
+        return Runs(self.slots, np.arange(1, len(self.slots) + 1))
+
+    def groups(self, state: Floats) -> Groups:
+        """All sensors in one group, heard tick by tick in the order of the slots; state: [floats]."""
+        rank = np.empty(len(self.slots), np.int64)
+        rank[np.lexsort((self.slots, self.times_s))] = np.arange(len(rank))
+        return Groups(state[None].copy(), np.zeros(len(rank), np.int64), rank, self.times_s)
 
 
 def batch_of(first: int, num_sensors: int, run: int) -> Batch:
@@ -68,7 +83,8 @@ def batch_of(first: int, num_sensors: int, run: int) -> Batch:
     noise = np.random.default_rng(first).normal(size=len(slots))
     values = 50.0 + 10.0 * np.sin(2 * np.pi * numbers / 288 + slots) + noise
     cadence_s = np.full(len(slots), CADENCE_S)
-    return Batch(slots, np.stack([values, cadence_s * (numbers > 0), cadence_s, numbers * CADENCE_S % WEEK_S]))
+    times_s = numbers * CADENCE_S
+    return Batch(slots, np.stack([values, cadence_s * (numbers > 0), cadence_s, times_s % WEEK_S]), times_s)
 
 
 class Parts:
@@ -78,7 +94,6 @@ class Parts:
         if model.network is None:
             raise ValueError("the model has no network, whose cost is asked")
         self.model, self.network, self.slab, self.batch = model, model.network, slab, batch
-        self._runs = Runs(batch.slots, np.arange(1, len(batch.slots) + 1))
         self._p, self._k = places_of(model.layout, model.config), rates_of(model.config)
         self._prior = model.tensors[PRIOR].double().numpy()
         num = len(batch.slots)
@@ -114,7 +129,30 @@ class Parts:
         doors.settle(slab, self.batch.slots, values, self._p, self._seen, *self._sides, *outputs)
 
     def whole(self) -> None:
-        self.model.sequence(self.batch.arrival, self._runs, self.slab, NUM_LEADS)
+        self.model.sequence(self.batch.arrival, self.batch.runs, self.slab, NUM_LEADS)
+
+
+class Trained:
+    """A trained dress after the same readings; `whole` carries a batch through."""
+
+    def __init__(self, default: Elinformer, before: Batch, batch: Batch, num_sensors: int) -> None:
+        known = Known(tuple(map(str, range(num_sensors))), "", CADENCE_S)
+        nets = SeriesNets(num_sensors).eval().requires_grad_(False)
+        if default.network is None:
+            raise ValueError("the model has no network, whose cost is asked")
+        self.model = Elinformer.untrained(known=known).with_networks(default.network, nets, "trained", "1", known)
+        self.model.prepare(torch.device("cpu"))
+        self.slab, group = self.model.init_state(num_sensors), before.groups(self.model.init_group())
+        self.model.inscribe(self.slab, np.arange(1, num_sensors + 1))
+        self.model.sequence(before.arrival, before.runs, self.slab, NUM_LEADS, group)
+        self.batch, self._group, self._kept = batch, group.state[0], self.slab.clone()
+
+    def renew(self) -> None:
+        """Take back what the batch changed."""
+        self.slab.copy_(self._kept)
+
+    def whole(self) -> None:
+        self.model.sequence(self.batch.arrival, self.batch.runs, self.slab, NUM_LEADS, self.batch.groups(self._group))
 
 
 def stid_of(num_sensors: int) -> Callable[[], None]:
@@ -136,16 +174,17 @@ def measure(num_sensors: int, run: int, rounds: int) -> dict[str, float]:
     model.prepare(torch.device("cpu"))
     before, batch = batch_of(0, num_sensors, NUM_BEFORE), batch_of(NUM_BEFORE, num_sensors, run)
     slab = model.init_state(num_sensors)
-    model.sequence(before.arrival, Runs(before.slots, np.arange(1, len(before.slots) + 1)), slab, NUM_LEADS)
-    parts = Parts(model, slab, batch)
+    model.sequence(before.arrival, before.runs, slab, NUM_LEADS)
+    parts, trained = Parts(model, slab, batch), Trained(model, before, batch, num_sensors)
     steps = (parts.fold, parts.mix, parts.mix_and_features, parts.finish, parts.settle, parts.whole)
-    timed = {step.__name__: step for step in steps} | {"stid": stid_of(num_sensors * run)}
+    timed = {step.__name__: step for step in steps} | {"trained": trained.whole, "stid": stid_of(num_sensors * run)}
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     kept = slab.clone()
     for number in range(rounds + 3):
         for name, step in timed.items():
             if name not in ("finish", "settle"):
                 slab.copy_(kept)
+                trained.renew()
             began = time.thread_time()
             step()
             if number >= 3:
@@ -159,7 +198,7 @@ def measure(num_sensors: int, run: int, rounds: int) -> dict[str, float]:
         "choice, intervals, 12 leads x 4": each["settle"],
     }
     found["in and out"] = each["whole"] - sum(found.values())
-    return found | {"whole": each["whole"], "stid": each["stid"]}
+    return found | {"whole": each["whole"], "trained dress, whole": each["trained"], "stid": each["stid"]}
 
 
 def main() -> None:
