@@ -43,6 +43,7 @@ class Source(ABC):
         7. `next_position` counts what a consumer never sees (transaction markers, removed records) as read;
            where nothing else has come, in a batch without records.
         8. After `close` no thread, socket or file is left.
+        9. A log that was made anew under the same name has another `log_id`.
     """
 
     @abstractmethod
@@ -58,6 +59,10 @@ class Source(ABC):
     @abstractmethod
     def num_partitions(self) -> int:
         """How many partitions the topic has (known once open)."""
+
+    def log_id(self) -> str:
+        """Which log it is that is read (known once open); "" where it cannot be told."""
+        return ""
 
     @abstractmethod
     def poll(self, max_records: int, timeout_s: float) -> Polled:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 from types import TracebackType
+from uuid import UUID
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as faults
@@ -40,6 +41,15 @@ class Admin:
         except faults.KafkaError as error:
             raise translated(error, self._settings, self._timeout_s) from error
         return {topic["name"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+
+    def topic_id(self, topic: str) -> str:
+        """The id that a topic keeps for as long as it lives; "" where the broker tells none."""
+        try:
+            (found,) = self._client.describe_topics([topic])
+        except faults.KafkaError as error:
+            raise translated(error, self._settings, self._timeout_s) from error
+        told = found.get("topic_id")
+        return str(told) if told and UUID(str(told)).int else ""
 
     def create(self, topic: str, num_partitions: int) -> None:
         """Create a topic and wait until its partitions have leaders; one that another has just made is as good."""

@@ -51,6 +51,7 @@ class KafkaSource(Source):
         self._consumer: KafkaConsumer | None = None
         self._membership: Membership | None = None
         self._num_partitions = 0
+        self._log_id: str | None = None
         self._silence = Silence(settings.broker_timeout_s)
         self._positions: dict[Partition, Position] = {}
         self._outside: set[Partition] = set()
@@ -91,6 +92,13 @@ class KafkaSource(Source):
     def num_partitions(self) -> int:
         """How many partitions the topic had when it was opened."""
         return self._num_partitions
+
+    def log_id(self) -> str:
+        """The topic's id; "" where the broker knows none or this user may not ask for it."""
+        if self._log_id is None:
+            with Admin(self._settings, ASK_TIMEOUT_S) as admin:
+                self._log_id = admin.topic_id(self._settings.topic)
+        return self._log_id
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
         """Hand out what is there; also takes part in the group.
@@ -328,6 +336,7 @@ class KafkaSource(Source):
             consumer.pause(TopicPartition(*partition))
             consumer.seek(TopicPartition(*partition), 0)
             self._outside.add(partition)
+            self._log_id = None
 
     def _open_parts(self) -> tuple[KafkaConsumer, Membership]:
         if self._consumer is None or self._membership is None:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar
+from uuid import UUID
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -139,6 +140,20 @@ class Admin:
             bare = error.with_traceback(None)
             raise translated(error, self._settings, self._timeout_s, self._faults) from bare
         return found
+
+    def topic_id(self, topic: str) -> str:
+        """The id that a topic keeps for as long as it lives; "" where the broker tells none."""
+        timeout_s = max(1.0, self._deadline.remaining_s)
+        asked = self._client.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
+        try:
+            told = asked[topic].result().topic_id
+        except KafkaException as error:
+            if error.args[0].code() in _REFUSALS or error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
+                return ""
+            bare = error.with_traceback(None)
+            raise translated(error, self._settings, self._timeout_s, self._faults) from bare
+        high, low = (number % 2**64 for number in (told.get_most_significant_bits(), told.get_least_significant_bits()))
+        return str(UUID(int=high << 64 | low)) if high or low else ""
 
     def create(self, topic: str, num_partitions: int) -> None:
         """Create a topic and wait until it is known; one that another has just made is as good."""

@@ -79,6 +79,7 @@ class LibrdkafkaSource(Source):
         self._faults = Faults()
         self._on_revoke: RevokeCallback = _ignore
         self._num_partitions = 0
+        self._log_id: str | None = None
         self._silence = Silence(settings.broker_timeout_s)
         self._positions: dict[Partition, Position] = {}
         self._waiting: set[Partition] = set()
@@ -128,6 +129,13 @@ class LibrdkafkaSource(Source):
     def num_partitions(self) -> int:
         """How many partitions the topic had when it was opened."""
         return self._num_partitions
+
+    def log_id(self) -> str:
+        """The topic's id; "" where the broker knows none or this user may not ask for it."""
+        if self._log_id is None:
+            with Admin(self._settings, ASK_TIMEOUT_S) as admin:
+                self._log_id = admin.topic_id(self._settings.topic)
+        return self._log_id
 
     def poll(self, max_records: int, timeout_s: float) -> Polled:
         """Hand out what is there; also takes part in the group.
@@ -403,6 +411,7 @@ class LibrdkafkaSource(Source):
             self.seek(partition, position)
         else:
             self._outside.add(partition)
+            self._log_id = None
 
     def _open_consumer(self) -> Consumer:
         if self._consumer is None:

@@ -74,13 +74,15 @@ class Restored:
         position: the folded position, or None if nothing usable is stored.
         progress: its event time.
         num_series: series brought back.
-        discarded: position of a stored state that was of no use since it was later than what may be used.
+        discarded: position of a stored state that was of no use.
+        is_of_another_log: whether that was because the log has been made anew.
     """
 
     position: Position | None
     progress: Progress
     num_series: int
     discarded: Position | None = None
+    is_of_another_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +134,16 @@ class Checkpointer:
         self._is_wanted: Bools = np.zeros(0, np.bool_)
         self._kept: dict[int, NDArray[np.float32]] = {}
 
-    def restore(self, partition: Partition, usable_up_to: Position | None) -> Generator[None, None, Restored]:
+    def restore(
+        self, partition: Partition, usable_up_to: Position | None, log_id: str = ""
+    ) -> Generator[None, None, Restored]:
         """Take the partition's epoch and bring its series into the ledger, their rows onto the shelf.
 
         It yields between slices; one that is closed or fails before its end leaves nothing behind.
 
         Args:
             usable_up_to: stored state of a later position is of no use; None if any is.
+            log_id: of the partition's log; stored state of another one is of no use either.
         Raises:
             ConfigError: the stored state is another model's.
             ServerUnavailableError: the store cannot be reached.
@@ -150,16 +155,23 @@ class Checkpointer:
             undo.callback(self.drop, partition)
             restored = Restored(None, Progress(), 0)
             if stored.meta is not None:
-                restored = yield from self._restored(partition, stored.meta, usable_up_to)
+                restored = yield from self._restored(partition, stored.meta, usable_up_to, log_id)
             undo.pop_all()
         return restored
 
     def _restored(
-        self, partition: Partition, stored: bytes, usable_up_to: Position | None
+        self, partition: Partition, stored: bytes, usable_up_to: Position | None, log_id: str
     ) -> Generator[None, None, Restored]:
         try:
             meta = decode_meta(stored)
             check_model(meta, self._slab.model_label, self._slab.layout_id, str(partition))
+            if log_id and meta.log_id and meta.log_id != log_id:
+                logger.warning(
+                    "%s: the topic has been made anew since its state was stored at %d; it is rebuilt from the log",
+                    partition,
+                    meta.position,
+                )
+                return Restored(None, Progress(), 0, meta.position, is_of_another_log=True)
             if usable_up_to is not None and meta.position > usable_up_to:
                 logger.warning(
                     "%s: the stored state stands at %d, beyond position %d where reading goes on; "

@@ -36,7 +36,8 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         state_floats: floats in one state row.
         layout_id, model: whose state it is.
         saved_at_ns: clock time of the checkpoint, for people.
-        watermark_ns, early_gaps_ns, group: the partition's `Progress`; group as float64's bytes, little end first.
+        watermark_ns, early_gaps_ns, log_id, group: the partition's `Progress`; group as float64's bytes, little end
+            first.
     """
 
     position: Annotated[Position, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -48,17 +49,25 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watermark_ns: Nanoseconds | None
     early_gaps_ns: list[Natural]
     group: bytes
+    log_id: str = ""
 
     @property
     def progress(self) -> Progress:
         """The partition's event time as it was."""
-        return Progress(self.watermark_ns, list(self.early_gaps_ns), np.frombuffer(self.group, "<f8").copy())
+        group = np.frombuffer(self.group, "<f8").copy()
+        return Progress(self.watermark_ns, list(self.early_gaps_ns), self.log_id, group)
 
     @classmethod
     def of(cls, progress: Progress, **others: Any) -> "Meta":
         """The meta of a partition that has come so far; others: what is not of its progress."""
         group = progress.group.astype("<f8").tobytes()
-        return cls(watermark_ns=progress.watermark_ns, early_gaps_ns=progress.early_gaps_ns, group=group, **others)
+        return cls(
+            watermark_ns=progress.watermark_ns,
+            early_gaps_ns=progress.early_gaps_ns,
+            log_id=progress.log_id,
+            group=group,
+            **others,
+        )
 
 
 def encode_meta(meta: Meta) -> bytes:

@@ -46,8 +46,10 @@ def begin(
         usable = NOTHING  # another log than the one that was read: no state of it is of use
     else:
         usable = bounds.latest if committed is None else committed
-    restored = yield from parts.checkpointer.restore(partition, usable)
-    stored = restored.position
+    log_id = parts.source.log_id()
+    restored = yield from parts.checkpointer.restore(partition, usable, log_id)
+    stored, restored.progress.log_id = restored.position, log_id
+    is_anew = restored.is_of_another_log and committed is None
     if committed is None and stored is None and partition.number >= parts.source.num_partitions:
         choice = replace(choice, start="earliest")  # what came before it was noticed is not left out
         logger.warning(
@@ -59,7 +61,7 @@ def begin(
     rebuilt = bounds.earliest if stored is not None else _rebuilt_from(parts, choice.rebuild_from, partition, bounds)
     last = restored.discarded if committed is None else committed  # with a topic its group's offsets are deleted
     try:
-        found = where_to_begin(stored, last, bounds, rebuilt, choice)
+        found = where_to_begin(stored, last, bounds, rebuilt, choice, is_anew=is_anew)
     except PositionError as error:
         raise PositionError(f"{partition}: {error}") from None
     if found.losses:

@@ -43,7 +43,13 @@ class Begin:
 
 
 def where_to_begin(
-    stored: Position | None, committed: Position | None, bounds: Bounds, rebuilt: Position, choice: Choice
+    stored: Position | None,
+    committed: Position | None,
+    bounds: Bounds,
+    rebuilt: Position,
+    choice: Choice,
+    *,
+    is_anew: bool = False,
 ) -> Begin:
     """Decide from what the store, the group and the log say.
 
@@ -53,10 +59,11 @@ def where_to_begin(
         bounds: what the log still holds.
         rebuilt: where the state begins that is not stored, unless more is to be sent; at least bounds.earliest.
         choice: what is configured.
+        is_anew: whether committed is of a log that this one has taken the place of.
     Raises:
         PositionError: a position lies outside the log, and the choice is to fail.
     """
-    losses = _losses(stored, committed, bounds)
+    losses = _losses(stored, committed, bounds, is_anew)
     if losses and choice.reset == "fail":
         raise PositionError(
             f"{'; '.join(losses)}; reset is fail: set it to earliest or latest to go on there, or move the group's "
@@ -65,7 +72,7 @@ def where_to_begin(
     if committed is None:
         beginning = bounds.latest if choice.start == "latest" else bounds.earliest
         emitted = beginning if stored is None else max(stored, bounds.earliest)
-    elif bounds.earliest <= committed <= bounds.latest:
+    elif bounds.earliest <= committed <= bounds.latest and not is_anew:
         emitted = committed
     else:
         emitted = bounds.latest if choice.reset == "latest" else bounds.earliest
@@ -75,9 +82,11 @@ def where_to_begin(
     return Begin(min(folded, emitted), emitted, losses)
 
 
-def _losses(stored: Position | None, committed: Position | None, bounds: Bounds) -> tuple[str, ...]:
+def _losses(stored: Position | None, committed: Position | None, bounds: Bounds, is_anew: bool) -> tuple[str, ...]:
     """A sentence for each position that the log does not hold."""
     earliest, latest = bounds
+    if is_anew:
+        return (f"reading stood at {committed} of a topic that has been deleted and made anew since",)
     losses = []
     if committed is not None and committed > latest:
         losses.append(

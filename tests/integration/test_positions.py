@@ -1,6 +1,7 @@
 """What becomes of a position that the topic no longer holds, on a real Kafka with both clients."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import orjson
 import pytest
 
 from connectors.records import Partition
+from connectors.registry import open_source
 from stream_engine.config import load_config
 from stream_engine.errors import PositionError
 from stream_engine.worker import Worker, assemble
@@ -173,11 +175,45 @@ def test_a_topic_recreated_while_the_engine_is_away(place: Place, reset: str, ca
     recreate(place)
     with caplog.at_level(logging.WARNING):
         place.run((place.counts(10), lambda: place.put(110, 111)), (place.counts(11), nothing), reset=reset)
-    assert (
-        "reading stood at 30, 20 records beyond the log's end 10: the topic was recreated or truncated" in caplog.text
-    )
+    assert "reading stood at 30 of a topic that has been deleted and made anew" in caplog.text
     assert place.resets() == 1
     assert place.sent()[30:] == [*(range(100, 110) if reset == "earliest" else ()), 110]
+
+
+@pytest.mark.parametrize("reset", ["earliest", "latest", "fail"])
+def test_a_topic_recreated_while_the_engine_is_away_and_grown_past_the_old_position(
+    place: Place, reset: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.put(0, 10)
+    place.run((place.counts(10), nothing))
+    recreate(place)
+    place.put(110, 130)
+    if reset == "fail":
+        with pytest.raises(PositionError, match="reading stood at 10 of a topic that has been deleted and made anew"):
+            place.run(reset=reset)
+        return
+    with caplog.at_level(logging.WARNING):
+        place.run((place.counts(30), lambda: place.put(130, 131)), (place.counts(31), nothing), reset=reset)
+    assert "reading stood at 10 of a topic that has been deleted and made anew" in caplog.text
+    assert place.resets() == 1
+    assert place.sent()[10:] == [*(range(100, 130) if reset == "earliest" else ()), 130]
+
+
+def test_both_clients_tell_the_same_id_of_a_topic_and_another_once_it_is_made_anew(place: Place) -> None:
+    def told() -> set[str]:
+        found = set()
+        for name in ("python", "librdkafka"):
+            source = open_source(place.source, client=name)
+            source.open(lambda _: None, 20.0)
+            found.add(source.log_id())
+            source.close()
+        return found
+
+    (before,) = told()
+    recreate(place)
+    (after,) = told()
+    assert before
+    assert after not in ("", before)
 
 
 def test_a_topic_recreated_under_the_running_engine(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -188,7 +224,7 @@ def test_a_topic_recreated_under_the_running_engine(place: Place, caplog: pytest
             (place.counts(10), lambda: place.put(110, 111)),
             (place.counts(11), nothing),
         )
-    assert "the topic was recreated or truncated" in caplog.text
+    assert re.search("was recreated or truncated|has been deleted and made anew", caplog.text)
     assert place.resets() == 1
     assert place.sent()[30:] == list(range(100, 111))
 

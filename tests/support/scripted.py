@@ -35,6 +35,7 @@ class Log:
     partitions: dict[Partition, list[tuple[bytes | None, bytes | None]]]
     commits: dict[Partition, Position] = field(default_factory=dict)
     earliest: Position = 0
+    log_id: str = ""
 
     def append(self, partition: Partition, *values: bytes | None) -> None:
         self.partitions[partition].extend((None, value) for value in values)
@@ -60,6 +61,9 @@ class ScriptedSource(Source):
     @property
     def num_partitions(self) -> int:
         return self._num_partitions
+
+    def log_id(self) -> str:
+        return self._log.log_id
 
     def holds(self, partition: Partition) -> bool:
         """Whether it has been handed out by a poll, and neither revoked nor lost since."""

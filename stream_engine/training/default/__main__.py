@@ -23,7 +23,7 @@ from stream_engine.training.passages import as_it_came
 
 NUM_ORIGINS = 25_000
 """Of each set."""
-NUM_VARIED, NUM_GENERATED = 36, 1000
+NUM_VARIED, NUM_GENERATED = 36, 1200
 """Series made of each set, and out of nothing."""
 NUM_YOUNG = 120
 """A slot's first readings, from which more is learned: a new sensor must be served well."""

@@ -258,6 +258,14 @@ def _volatile(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> F
     return values
 
 
+def _held(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
+    """Something that stands still until it moves: told on change, set by hand, or pegged."""
+    rows = len(times_s)
+    source = _walk(draw, times_s, cadence_s) if draw.random() < 0.5 else _seasonal(draw, times_s, cadence_s)
+    is_moved = draw.random(rows) < _one_of(draw, 0.003, 0.02, 0.1, 0.3)
+    return np.asarray(source[np.maximum.accumulate(np.where(is_moved, np.arange(rows), 0))])
+
+
 def _several(draw: np.random.Generator, times_s: Floats, cadence_s: float) -> Floats:
     """Seasons of the calendar and one of its own, on a level that drifts."""
     drift = _autoregression(draw, len(times_s), _one_of(draw, 0.99, 1.0))
@@ -288,4 +296,6 @@ KINDS: tuple[Kind, ...] = (
     _decaying,
     _volatile,
     _several,
+    _held,
+    _held,
 )

@@ -116,6 +116,74 @@ def test_a_recreated_topic_is_known_by_its_state_too(reset: str) -> None:
     assert engine.sent()[30:] == [*again, ("a", 2)]
 
 
+@RESETS
+def test_a_topic_made_anew_is_known_by_its_id_where_it_has_grown_past_the_position(reset: str) -> None:
+    engine = Engine(log_of(10))
+    engine.log.log_id = "old"
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.log.partitions[A][:] = log_of(12, "xyz").partitions[A]
+    engine.log.commits.clear()
+    engine.log.log_id = "new"
+    engine = engine.next_life(rhythm=Rhythm(choice=Choice(reset=reset)))
+    engine.turns(2)
+    engine.log.append(A, message("x", 12, 1.0))
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    assert resets(engine) == 1
+    assert {sensor: count for (_, sensor), (count, _, _) in engine.states().items()} == {"x": 13, "y": 12, "z": 12}
+    again = [(s, m) for m in range(12) for s in "xyz"] if reset == "earliest" else []
+    assert engine.sent()[30:] == [*again, ("x", 12)]
+    again_after = engine.next_life()
+    again_after.turns(2)
+    assert resets(again_after) == 0
+    assert again_after.states() == engine.states(), "what is stored is of the new topic now"
+
+
+def test_a_commit_of_the_topic_made_anew_stands_and_only_the_state_is_rebuilt() -> None:
+    engine = Engine(log_of(10))
+    engine.log.log_id = "old"
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.log.partitions[A][:] = log_of(12, "xyz").partitions[A]
+    engine.log.commits[A] = 33  # by another of the group, or by hand, since
+    engine.log.log_id = "new"
+    engine = engine.next_life()
+    engine.turns(3)
+    engine.pipeline.checkpoint()
+    assert {sensor: count for (_, sensor), (count, _, _) in engine.states().items()} == {"x": 12, "y": 12, "z": 12}
+    assert engine.sent()[30:] == [("x", 11), ("y", 11), ("z", 11)]
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "new"), ("old", ""), ("old", "old")])
+def test_a_log_whose_id_is_not_known_or_the_same_goes_on(before: str, after: str) -> None:
+    engine = Engine(log_of(10))
+    engine.log.log_id = before
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.log.log_id = after
+    engine = engine.next_life(rhythm=Rhythm(choice=Choice(reset="fail")))
+    engine.log.append(A, message("a", 10, 1.0))
+    engine.turns(3)
+    engine.pipeline.checkpoint()
+    assert engine.states()[(A, "a")][0] == 11
+    assert engine.sent()[30:] == [("a", 10)]
+
+
+def test_a_topic_made_anew_ends_the_engine_where_it_is_to() -> None:
+    engine = Engine(log_of(10))
+    engine.log.log_id = "old"
+    engine.turns(2)
+    engine.pipeline.checkpoint()
+    engine.log.commits.clear()
+    engine.log.log_id = "new"
+    engine = engine.next_life(rhythm=Rhythm(choice=Choice(reset="fail")))
+    with pytest.raises(
+        PositionError, match=r"stood at 30 of a topic that has been deleted and made anew.*reset is fail"
+    ):
+        engine.turns(2)
+
+
 def test_a_skip_to_the_end_is_committed_at_once() -> None:
     engine = Engine(log_of(4), rhythm=Rhythm(max_records=1, choice=Choice(reset="latest")))
     engine.log.commits[A] = 90
