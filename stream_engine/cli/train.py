@@ -46,7 +46,7 @@ def train(  # noqa: PLR0913 (one argument per option)
         int, typer.Option(min=1, help="networks on top of the mix whose mean teaches the one that is kept; 1: none")
     ] = 1,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 2500, as the inner split has it")
+        int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 4000, as the inner split has it")
     ] = None,
     name: Annotated[str | None, typer.Option(help="the artifact's name; default: the first file's")] = None,
     zone: Annotated[str | None, typer.Option("--timezone", help="whose hours and weekdays count; default: UTC")] = None,

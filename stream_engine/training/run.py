@@ -38,9 +38,9 @@ NUM_BLOCKS = 5
 """Blocks that are left out in turn."""
 INNER_SHARE = 0.7
 """Of the rows to learn from, those that the inner split learns from."""
-LENGTHS = (1000, 2500)
+LENGTHS = (1000, 4000)
 """Gradient steps that are tried on the inner split."""
-MAX_ORIGINS = 400_000
+MAX_ORIGINS = 1_500_000
 """Origins learned from at most, by chance; their features take 0.9 KB each."""
 MAX_JUDGED = 80_000
 NS_PER_S = 1e9
@@ -73,7 +73,7 @@ class TrainPlan:
     cuts: Cuts = field(default_factory=Cuts)
     calendar: Calendar = field(default_factory=Calendar)
     lengths: tuple[int, ...] = LENGTHS
-    regimen: Regimen = field(default_factory=lambda: Regimen(batch=4096))
+    regimen: Regimen = field(default_factory=lambda: Regimen(batch=4096, rate=4e-3))
     seed: int = 0
     num_seeds: int = 1
     threads: int = 1

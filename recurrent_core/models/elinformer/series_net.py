@@ -14,8 +14,8 @@ from recurrent_core.models.elinformer.inlet import MOST_UNITS, NUM_INPUTS, Inlet
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.made import UNKNOWN, Shown
 
-HIDDEN, EMBEDDING, NUM_BLOCKS = 64, 24, 3
-DROPOUT = 0.15
+HIDDEN, EMBEDDING, NUM_BLOCKS = 96, 24, 3
+DROPOUT = 0.05
 
 
 class ResidualBlock(nn.Module):
