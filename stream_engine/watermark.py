@@ -27,15 +27,15 @@ class Progress:
         early_gaps_ns: the first NUM_EARLY_GAPS gaps between readings of one sensor, in arrival order:
             their median stands in for the cadence of a sensor too young to have its own. It is frozen
             after that, so it depends on the log alone and never on how the log was cut into batches.
-        log_id: the log that it has come so far in; "" where it is not known.
         group: [group_floats] float64, what the model keeps of the partition's series together; empty at the start,
             and where it keeps nothing.
+        log_id: the log that it has come so far in; "" where it is not known.
     """
 
     watermark_ns: int | None = None
     early_gaps_ns: list[int] = field(default_factory=list)
-    log_id: str = ""
     group: Float64s = field(default_factory=lambda: np.empty(0), compare=False)
+    log_id: str = ""
 
     def advance(self, times_ns: Int64s) -> None:
         """Take note of event times, [n]."""

@@ -55,7 +55,7 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def progress(self) -> Progress:
         """The partition's event time as it was."""
         group = np.frombuffer(self.group, "<f8").copy()
-        return Progress(self.watermark_ns, list(self.early_gaps_ns), self.log_id, group)
+        return Progress(self.watermark_ns, list(self.early_gaps_ns), group, self.log_id)
 
     @classmethod
     def of(cls, progress: Progress, **others: Any) -> "Meta":

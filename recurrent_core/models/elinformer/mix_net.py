@@ -30,7 +30,7 @@ NUM_INPUTS = NUM_CONTEXT + 2 * (HARMONICS - 1)
 LEAST_SPREAD = 0.1
 """Of a feature: one that hardly varied in training must not shout when it does."""
 FIRST_COUNT = 6
-"""Readings of a slot before a network learns from it or says anything of its middle."""
+"""Readings of a slot before a network learns from it or says anything."""
 LEAST_MOVE = 1e-3
 MOST_GAP = 100.0
 """Ticks since the last reading beyond which it says nothing either."""
@@ -91,6 +91,7 @@ class MixNet(nn.Module):
         leads = torch.arange(1, mix.shape[1] + 1, device=mix.device)[None]
         shift, sides, lean = self.forward(made.features)
         may_say = says(made.features)[:, None]
+        sides = torch.where(may_say[:, None] > 0, sides, UNIT)
         said = torch.cat([(may_say * shift)[:, None], sides, (may_say * lean)[:, None]], dim=1)
         shift, lower, upper, lean = (mixing.at_leads(said, leads) * made.error[:, None]).unbind(dim=1)
         return Final(torch.stack([mix, mix + shift], dim=1), lean, lower, upper)
