@@ -8,6 +8,7 @@ from connectors.errors import ConnectorConfigError, ConnectorError
 from recurrent_core.errors import CoreError
 from stream_engine import __version__
 from stream_engine.cli.backtest import backtest
+from stream_engine.cli.bench import bench
 from stream_engine.cli.demo import demo
 from stream_engine.cli.doctor import doctor
 from stream_engine.cli.inspect import inspect
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (demo, run, replay, train, backtest, inspect, doctor):
     app.command()(command)
 app.add_typer(model, name="model")
+app.add_typer(bench, name="bench")
 
 
 def _print_version(is_wanted: bool) -> None:

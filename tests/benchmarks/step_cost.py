@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from recurrent_core.calendar import NUM_MEMORIES
+from recurrent_core.compiling import door
 from recurrent_core.models.elinformer.features import NUM_FEATURES
 from recurrent_core.models.elinformer.kernel import doors
 from recurrent_core.models.elinformer.kernel.calendar import clock
-from recurrent_core.models.elinformer.kernel.compiling import door
 from recurrent_core.models.elinformer.kernel.fold import fold
 from recurrent_core.models.elinformer.kernel.places import places_of, rates_of
 from recurrent_core.models.elinformer.layout import NUM_LEADS

@@ -41,6 +41,7 @@ def test_forecasts_flow_while_the_store_hangs_and_state_is_saved_once_it_is_back
         poll_for(lambda: site.committed() == sent, 30, 0.2)
         own_redis.resume()
         poll_for(lambda: stored_position(site) == sent, 90, 0.5, what="the state of all readings")
+        poll_for(lambda: "the store answers again" in site.log.read_text(), 30, 0.2, what=site.log.name)
         assert process.poll() is None
     came_ms = {record.offset: record.timestamp_ms for record in consume_all(site.kafka, site.topic)}
     delays_s = [

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recurrent_core.compiling import are_kept
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.models.elinformer.crew import Crew
 from recurrent_core.models.elinformer.features import NUM_FEATURES
 from recurrent_core.models.elinformer.hearing import Hearing
 from recurrent_core.models.elinformer.kernel import doors
-from recurrent_core.models.elinformer.kernel.compiling import are_kept
 from recurrent_core.models.elinformer.kernel.places import places_of, rates_of
 from recurrent_core.models.elinformer.layout import NUM_LEADS, READOUTS
 from recurrent_core.models.elinformer.made import Final, Finish, Made, finish_plain, outlook
@@ -65,7 +65,7 @@ class OnCpu:
         self._crew = Crew(threads)
         one = torch.ones(1, dtype=torch.float64)
         prior = torch.ones(len(READOUTS))
-        if not are_kept():
+        if not are_kept("doors"):
             logger.info("compiling the model's loops for this machine, once: some 20 s")
         self.advance(Arrival(one, 0.0 * one, one, one), np.zeros(1, np.int64), fresh, 1, prior, finish_plain)
 

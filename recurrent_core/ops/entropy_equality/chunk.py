@@ -13,8 +13,8 @@ from torch import Tensor
 
 from recurrent_core.checks import check_device, check_shape
 from recurrent_core.ops.entropy_equality.moments import Moments
-from recurrent_core.ops.entropy_equality.run import Run
 from recurrent_core.ops.entropy_equality.step import MAX_LOGIT_VARIANCE, read_ridge, relative_ridge
+from recurrent_core.ops.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recurrent_core.ops.entropy_equality.moments import Moments
-from recurrent_core.ops.entropy_equality.run import Run
+from recurrent_core.ops.run import Run
 
 
 def prior_weights(run: Run, *, is_past_only: bool = False) -> tuple[Tensor, Tensor]:

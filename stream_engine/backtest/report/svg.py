@@ -126,6 +126,14 @@ class Plot:
         at = _px(self.x.at(x))
         self._parts.append(f'<line class="{css}" x1="{at}" x2="{at}" y1="{TOP}" y2="{self._height - BOTTOM}"/>')
 
+    def legend(self, x: float, y: float, entries: Sequence[tuple[str, str]]) -> None:
+        """What lines of which class are, one below the other, from a point of the plot down: (class, text)."""
+        left, top = float(self.x.at(x)), float(self.y.at(y))
+        for n, (css, text) in enumerate(entries):
+            at = top + 17 * n
+            self._parts.append(f'<path class="line {css}" d="M{_px(left)} {_px(at)}L{_px(left + 22)} {_px(at)}"/>')
+            self._text(left + 28, at + 4, text, "start")
+
     def svg(self) -> str:
         """The plot as an element."""
         return (

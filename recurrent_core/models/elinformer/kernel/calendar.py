@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recurrent_core.calendar import CLASS_COUNT_BASE, DAY_S, LEAST_SHARE, SLOWEST_DAILY_S, WEEK_S
-from recurrent_core.models.elinformer.kernel.compiling import compiled
+from recurrent_core.compiling import compiled
 from recurrent_core.models.elinformer.kernel.places import turn
 
 

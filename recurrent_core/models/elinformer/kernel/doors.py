@@ -7,8 +7,8 @@ its row is read from memory once.
 import numpy as np
 
 from recurrent_core.calendar import NUM_MEMORIES
+from recurrent_core.compiling import door
 from recurrent_core.models.elinformer.kernel.calendar import clock
-from recurrent_core.models.elinformer.kernel.compiling import door
 from recurrent_core.models.elinformer.kernel.drift import ticks_since_break
 from recurrent_core.models.elinformer.kernel.features import write_features
 from recurrent_core.models.elinformer.kernel.fold import anchor_of, fold, relative, scale_of

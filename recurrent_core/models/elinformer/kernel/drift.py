@@ -5,6 +5,7 @@ I know nothing of what else the errors are used for.
 
 import numpy as np
 
+from recurrent_core.compiling import compiled
 from recurrent_core.models.elinformer.drift import (
     CALMING_TICKS,
     FIRST_TEMPER,
@@ -15,7 +16,6 @@ from recurrent_core.models.elinformer.drift import (
     TEMPER_GAIN,
     YOUNG_TRUTHS,
 )
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, clip
 from recurrent_core.models.elinformer.layout import NUM_LEADS, NUM_NOTES, TICK_TURN
 

@@ -6,6 +6,7 @@ I know nothing of networks.
 import numpy as np
 
 from recurrent_core.calendar import DAY_S, NUM_MEMORIES, WEEK_S
+from recurrent_core.compiling import compiled
 from recurrent_core.models.elinformer.features import (
     LAGS,
     MOST_COUNT,
@@ -20,7 +21,6 @@ from recurrent_core.models.elinformer.features import (
 )
 from recurrent_core.models.elinformer.forecast import PROFILE_LAGS
 from recurrent_core.models.elinformer.kernel.calendar import read_memories
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.places import KNOT, NUM_KNOTS, NUM_READOUTS, clip, turn
 from recurrent_core.models.elinformer.layout import NUM_LEADS, TICK_TURN
 

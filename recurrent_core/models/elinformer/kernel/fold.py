@@ -6,11 +6,11 @@ I know nothing of forecasting.
 import numpy as np
 
 from recurrent_core.calendar import NUM_MEMORIES
+from recurrent_core.compiling import compiled
 from recurrent_core.mixing import PRIOR_SQUARE
 from recurrent_core.models.elinformer.drift import MOST_OLD_ERROR
 from recurrent_core.models.elinformer.fold import BIAS_RATE, CLIP, HABIT_RATE, MOST_SEASONS, MOST_TICKS
 from recurrent_core.models.elinformer.kernel.calendar import learn_calendar, read_memories
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.drift import notice
 from recurrent_core.models.elinformer.kernel.moments import learn_pairs
 from recurrent_core.models.elinformer.kernel.places import AFFINE, KNOT, NOTE_START, NUM_KNOTS, RIDGE, SMOOTH, clip

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from recurrent_core.calendar import NUM_MEMORIES
+from recurrent_core.compiling import compiled
 from recurrent_core.intervals import PRIOR_ERROR
 from recurrent_core.intervals import PRIOR_READINGS as ERROR_PRIOR_READINGS
 from recurrent_core.mixing import MOST_READINGS, PRIOR_READINGS
 from recurrent_core.models.elinformer.fold import CLIP
 from recurrent_core.models.elinformer.forecast import BY_CLASS, FAR_POWER, FIRST_PAIR
 from recurrent_core.models.elinformer.kernel.calendar import read_memories
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.fold import decay
 from recurrent_core.models.elinformer.kernel.moments import read_affine, read_ridge
 from recurrent_core.models.elinformer.kernel.places import (

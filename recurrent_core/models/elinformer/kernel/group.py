@@ -7,8 +7,8 @@ so no rounding in it is older. I know nothing of networks, clocks or who owns th
 
 import numpy as np
 
+from recurrent_core.compiling import compiled, door
 from recurrent_core.models.elinformer.group_net import RHO2
-from recurrent_core.models.elinformer.kernel.compiling import compiled, door
 from recurrent_core.models.elinformer.layout import GROUP_HEADS as HEADS
 from recurrent_core.models.elinformer.layout import GROUP_WIDTH as WIDTH
 from recurrent_core.models.elinformer.layout import NUM_TOLD

@@ -6,8 +6,8 @@ triangle, as in `moments.pack`. I know nothing of what keys and values stand for
 
 import numpy as np
 
+from recurrent_core.compiling import compiled
 from recurrent_core.models.elinformer.fold import CLIP, LEAST_VALUES
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, clip
 from recurrent_core.models.elinformer.layout import D_KEY, NUM_LEADS, NUM_PAIRS, TICK_TURN
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from recurrent_core import mixing
+from recurrent_core.compiling import compiled
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.models.elinformer.fold import MOST_TICKS
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.layout import NUM_LEADS, READOUTS
 from recurrent_core.state import StateLayout
 

@@ -5,9 +5,9 @@ I know nothing of how a forecast was made.
 
 import numpy as np
 
+from recurrent_core.compiling import compiled
 from recurrent_core.intervals import FIRST_GAIN, LEAST_GAIN, MAX_OFFSET, MISS_RATE, UNIT
 from recurrent_core.models.elinformer.drift import CALMING_TICKS, MOST_MISS
-from recurrent_core.models.elinformer.kernel.compiling import compiled
 from recurrent_core.models.elinformer.kernel.drift import learn_temper, temper_before
 from recurrent_core.models.elinformer.kernel.fold import anchor_of
 from recurrent_core.models.elinformer.kernel.places import KNOT, NOTE_START, NUM_KNOTS, at_lead, clip

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from recurrent_core.ops.entropy_equality.moments import Moments, zeros
-from recurrent_core.ops.entropy_equality.run import Run, make_run
 from recurrent_core.ops.entropy_equality.step import decay, read_affine, read_ridge, relative_ridge, write
+from recurrent_core.ops.run import Run, make_run
 
 D_K, D_V = 5, 4
 FIELDS = ("mass", "nu", "key_mean", "value_mean", "key_cov", "cross_cov")

@@ -13,8 +13,8 @@ from torch import Tensor
 from recurrent_core.ops.entropy_equality import chunk, reference
 from recurrent_core.ops.entropy_equality.merge import merge, single
 from recurrent_core.ops.entropy_equality.moments import Moments, num_floats, pack, unpack
-from recurrent_core.ops.entropy_equality.run import Run
 from recurrent_core.ops.entropy_equality.step import decay, relative_ridge, write
+from recurrent_core.ops.run import Run
 from tests.parity.recurrent_core.ops import samples
 from tests.parity.recurrent_core.ops.samples import D_K, D_V, Read, Sample, furthest, largest, sample, walk
 

@@ -10,7 +10,6 @@ from recurrent_core.gates import log_decay
 from recurrent_core.ops.entropy_equality import chunk, reference
 from recurrent_core.ops.entropy_equality.merge import merge, single
 from recurrent_core.ops.entropy_equality.moments import Moments, zeros
-from recurrent_core.ops.entropy_equality.run import make_run
 from recurrent_core.ops.entropy_equality.step import (
     decay,
     read_affine,
@@ -19,6 +18,7 @@ from recurrent_core.ops.entropy_equality.step import (
     relative_ridge,
     write,
 )
+from recurrent_core.ops.run import make_run
 from tests.parity.recurrent_core.ops import samples
 from tests.parity.recurrent_core.ops.samples import D_K, D_V, furthest, largest, sample, walk
 

@@ -8,8 +8,8 @@ from recurrent_core.errors import ShapeError
 from recurrent_core.ops.entropy_equality import chunk
 from recurrent_core.ops.entropy_equality.merge import merge
 from recurrent_core.ops.entropy_equality.moments import Moments, num_floats, pack, select, unpack, zeros
-from recurrent_core.ops.entropy_equality.run import make_run
 from recurrent_core.ops.entropy_equality.step import decay, read_affine, read_ridge, write
+from recurrent_core.ops.run import make_run
 
 FIELDS = ("mass", "nu", "key_mean", "value_mean", "key_cov", "cross_cov")
 

@@ -1,7 +1,7 @@
 """Compiles functions to machine code, and keeps that of the doors on disk from one process to the next.
 
 I know nothing of what is compiled. numba renews its cache when the file of the called function changes, not when one
-it calls does: so the folder of the cache is named by the checksum of every source beside me and of what they import.
+it calls does: so the folder of the cache is named by the checksum of every source of the core.
 """
 
 import hashlib
@@ -15,31 +15,39 @@ import numba
 from numba.core import config
 from numba.core.errors import NumbaWarning
 
-CORE = Path(__file__).parents[3]
+CORE = Path(__file__).parent
 """The folder of recurrent_core."""
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+REORDERING = {"reassoc", "contract", "nsz"}
+"""Sums may be taken in another order than written, several terms at once; NaN and infinity stay what they are."""
+
+
+def compiled(function: Callable[..., Any], *, is_reordered: bool = False) -> Callable[..., Any]:
     """The function as machine code, for use by other compiled functions; made when first called."""
-    return cast(Callable[..., Any], numba.njit(error_model="numpy", nogil=True)(function))
+    fast = REORDERING if is_reordered else False
+    return cast(Callable[..., Any], numba.njit(error_model="numpy", nogil=True, fastmath=fast)(function))
 
 
-def door(function: Callable[..., None]) -> Callable[..., None]:
+def door(function: Callable[..., None], *, is_reordered: bool = False) -> Callable[..., None]:
     """The function as machine code, for use from outside, kept on disk where a folder for it can be written."""
+    fast = REORDERING if is_reordered else False
     settings: dict[str, Any] = vars(config)
     before = settings["CACHE_DIR"]
     settings["CACHE_DIR"] = str(_cache_folder())
     try:
-        return cast(Callable[..., None], numba.njit(error_model="numpy", nogil=True, cache=True)(function))
+        return cast(
+            Callable[..., None], numba.njit(error_model="numpy", nogil=True, cache=True, fastmath=fast)(function)
+        )
     except (RuntimeError, OSError, NumbaWarning):
-        return compiled(function)
+        return compiled(function, is_reordered=is_reordered)
     finally:
         settings["CACHE_DIR"] = before
 
 
-def are_kept() -> bool:
-    """Whether this machine has kept the doors' machine code of these sources."""
-    return any(_cache_folder().rglob("*.nbc"))
+def are_kept(module: str) -> bool:
+    """Whether this machine has kept the machine code of the doors in a module, as its file is called."""
+    return any(_cache_folder().rglob(f"{module}.*.nbc"))
 
 
 @cache
