@@ -15,14 +15,14 @@ SIZE = (920, 460)
 LEGEND_SHARE = 0.22
 
 
-def draw(label: str, lines: Mapping[str, Sequence[tuple[int, float]]], texts: Mapping[str, str], unit: str) -> str:
+def draw(label: str, lines: Mapping[str, Sequence[tuple[int, float]]], texts: Mapping[str, str], unit: str = "") -> str:
     """One line a name, logarithmic both ways.
 
     Args:
         label: what it shows, for a screen reader.
         lines: name -> (length, value > 0).
         texts: name -> what the legend says of it.
-        unit: of the values: `s` or `B`.
+        unit: of the values, such as `s` or `B`; "" for none.
     """
     xs = [math.log2(length) for points in lines.values() for length, _ in points]
     ys = [math.log10(value) for points in lines.values() for _, value in points]
@@ -62,11 +62,13 @@ def _style(num_lines: int) -> str:
 
 
 def _unit(value: float, unit: str) -> str:
-    """A power of ten as people say it.
+    """A power of ten as people say it; a plain number where there is no unit.
 
     >>> _unit(1e-3, "s"), _unit(1e7, "B")
     ('1 ms', '10 MB')
     """
+    if not unit:
+        return f"{value:g}"
     steps = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
     size, letter = next((step for step in steps if value >= step[0] * 0.999), steps[-1])
     return f"{value / size:.0f} {letter}{unit}"
