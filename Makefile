@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test format lint types arch unit property parity contract integration soak fuzz bench default-model check clean
+.PHONY: help setup demo test format lint types arch unit property parity contract integration soak fuzz bench paper default-model check clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,10 @@ fuzz: $(VENV)/.dev ## hostile messages, schemas and stored blobs, CASES (1000000
 
 bench: $(VENV)/.dev ## the benchmarks, side by side with the peer; results in tests/benchmarks/results
 	$(BIN)/python -m tests.benchmarks
+
+QUICK ?=
+paper: $(VENV)/.dev ## the paper's claims, measured on ../shared/data: docs/paper.md, in hours (QUICK=1: a small form in minutes)
+	$(BIN)/python -m tests.benchmarks.paper $(if $(QUICK),--quick)
 
 LEAVE_OUT ?=
 SEEDS ?= 3

@@ -2,9 +2,9 @@
 
     python -m deploy.examples.in_context_regression
 
-Nothing is trained: keys are the x, values the y = w'x + noise, of a new w for each task. Two numbers are chosen for each
-rule on other tasks, a factor on the query and one on what is read, so that none suffers from its scale. Prints mean
-squared errors over that of answering the mean, and writes a picture. The ridge read-out is compared with ridge
+Nothing is trained: keys are the x, values the y = w'x + noise, of a new w for each task. Two numbers are chosen for
+each rule on other tasks, a factor on the query and one on what is read, so that none suffers from its scale. Prints
+mean squared errors over that of answering the mean, and writes a picture. The ridge read-out is compared with ridge
 regression solved on the same pairs.
 """
 

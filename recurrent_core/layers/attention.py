@@ -5,6 +5,7 @@ I know nothing of what the hidden vectors stand for.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ class AttentionLayer(nn.Module):
         if num_heads < 1 or d_model % num_heads:
             raise ConfigError(f"{d_model} hidden channels do not divide into {num_heads} heads; choose a multiple")
         size = d_model // num_heads
-        self.rule: Mechanism = make_mechanism(rule, size, size, **(choices or {}))
+        self._choices = dict(choices or {})
+        self.rule: Mechanism = make_mechanism(rule, size, size, **self._choices)
         self.num_heads, self.size = num_heads, size
         self.project = nn.Linear(d_model, 3 * d_model, bias=False)
         self.gate = nn.Linear(d_model, d_model) if self.rule.is_gated else None
@@ -78,6 +80,20 @@ class AttentionLayer(nn.Module):
         q, k, v = self._heads(x)
         present = None if is_there is None else is_there.unsqueeze(1).expand(k.shape[:-1])
         return self._way_out(self.rule.across(q, k, v, present).transpose(1, 2), x)
+
+    def weights(self, x: Tensor, elapsed: Tensor, is_written: Tensor) -> Tensor | None:
+        """What each reading's output weighs each value with, [batch, heads, reader, written]; arguments as of `attend`.
+
+        Read off by values that are the rows of a unit matrix; None for a rule that ties a value's size to a key's.
+        """
+        q, run = self._run(x, elapsed, is_written)
+        time = x.shape[1]
+        if self.rule.name == "diagonal":
+            return None
+        seen = make_mechanism(self.rule.name, self.size, time, **self._choices).to(x.device)
+        seen.load_state_dict(self.rule.state_dict())
+        marks = torch.eye(time, dtype=x.dtype, device=x.device).expand(*run.k.shape[:-1], time)
+        return seen.attend(q, replace(run, v=marks))
 
     def parts(self) -> dict[str, tuple[int, ...]]:
         """The state's parts of one slot, heads first."""

@@ -3,6 +3,7 @@
 import sys
 
 from tests.benchmarks import (
+    attention_scaling,
     codec,
     exactly_once,
     kafka_rates,
@@ -23,6 +24,7 @@ if __name__ == "__main__":
         restore,
         state_cost,
         step_cost,
+        attention_scaling,
         replay_speed,
         codec,
         kafka_rates,
