@@ -6,6 +6,7 @@ that go into a step and come out anew; what it has learnt or drawn (projections)
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import ClassVar
 
@@ -196,12 +197,10 @@ class Recurrence(Mechanism):
 
 def cast_run(run: Run, dtype: torch.dtype) -> Run:
     """A run in the dtype that is computed in; ages stay as they are, for `log_ages` takes them in float64."""
-    gate = None if run.log_gate is None else run.log_gate
-    return Run(run.k.to(dtype), run.v.to(dtype), run.log_decay, run.omega.to(dtype), run.is_written, gate)
+    return replace(run, k=run.k.to(dtype), v=run.v.to(dtype), omega=run.omega.to(dtype))
 
 
 def _cast_pair(pair: Pair, dtype: torch.dtype) -> Pair:
     gate = None if pair.log_gate is None else pair.log_gate.to(dtype)
-    return Pair(
-        pair.k.to(dtype), pair.v.to(dtype), pair.log_decay.to(dtype), pair.omega.to(dtype), pair.is_written, gate
-    )
+    k, v, log_decay, omega = (field.to(dtype) for field in (pair.k, pair.v, pair.log_decay, pair.omega))
+    return Pair(k, v, log_decay, omega, pair.is_written, gate)

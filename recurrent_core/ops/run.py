@@ -3,7 +3,8 @@
 I know nothing of how a run is written or read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,21 +29,20 @@ class Pair:
     is_written: Tensor
     log_gate: Tensor | None = None
 
-    def masked(self) -> "Pair":
-        """The pair with zeros where it is not written or weighs nothing, and marked so."""
+    def masked(self) -> Self:
+        """The same with zeros in every pair that is not written or weighs nothing, and those marked so."""
         counts = self.is_written & (self.omega > 0)
-        return Pair(
+        return replace(
+            self,
             k=torch.where(counts.unsqueeze(-1), self.k, torch.zeros_like(self.k)),
             v=torch.where(counts.unsqueeze(-1), self.v, torch.zeros_like(self.v)),
-            log_decay=self.log_decay,
             omega=torch.where(counts, self.omega, torch.zeros_like(self.omega)),
             is_written=counts,
-            log_gate=self.log_gate,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Run(Pair):
     """What happens to each slot over `time` readings: first the decay, then the write.
 
     Attributes:
@@ -53,13 +53,6 @@ class Run:
             with fewer readings is filled up with unwritten ones of log_decay 0.
         log_gate: [..., time, d_k], <= 0, a decay of each channel of the key besides; for the rules that gate.
     """
-
-    k: Tensor
-    v: Tensor
-    log_decay: Tensor
-    omega: Tensor
-    is_written: Tensor
-    log_gate: Tensor | None = None
 
     @property
     def num_readings(self) -> int:
@@ -86,18 +79,6 @@ class Run:
             omega=self.omega[..., time],
             is_written=self.is_written[..., time],
             log_gate=None if self.log_gate is None else self.log_gate[..., time, :],
-        )
-
-    def masked(self) -> "Run":
-        """The run with zeros in every pair that is not written or weighs nothing, and those marked so."""
-        counts = self.is_written & (self.omega > 0)
-        return Run(
-            k=torch.where(counts.unsqueeze(-1), self.k, torch.zeros_like(self.k)),
-            v=torch.where(counts.unsqueeze(-1), self.v, torch.zeros_like(self.v)),
-            log_decay=self.log_decay,
-            omega=torch.where(counts, self.omega, torch.zeros_like(self.omega)),
-            is_written=counts,
-            log_gate=self.log_gate,
         )
 
 

@@ -26,7 +26,8 @@ def test_every_rule_forecasts_and_learns(rule: str) -> None:
     assert output.shape == (3, NUM_OUT, SENSORS)
     output.square().sum().backward()
     still = {name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()}
-    ageless = {"over_sensors.attention.log_tau"} | ({"over_time.attention.log_tau"} if rule == "linformer" else set())
+    ageless = {f"over_sensors.attention.{name}" for name in ("log_tau", "gate.weight", "gate.bias")}
+    ageless |= {"over_time.attention.log_tau"} if rule == "linformer" else set()
     assert still <= ageless, "among sensors, and to linformer, there are no ages"
     across = net.over_sensors.attention.rule.name
     assert across == (STAND_IN if MECHANISMS[rule].why_not_across else rule)
