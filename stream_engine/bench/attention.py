@@ -70,7 +70,10 @@ def check_rules(names: Sequence[str]) -> None:
 def sweep(
     rule: str, over: str, lengths: Sequence[int], limit_s: float, device: str, memory: PeakMemory | None
 ) -> Iterator[Measured]:
-    """Measure a rule at growing lengths, until the next is expected to take more than limit_s or MOST_BYTES."""
+    """Measure a rule at growing lengths, until the next is expected to take more than limit_s or MOST_BYTES.
+
+    Where a pass was ended for its memory, it is the last of its rule.
+    """
     before: Measured | None = None
     for length in lengths:
         if before is not None and _is_too_much(before, length, limit_s):
@@ -79,6 +82,8 @@ def sweep(
         peak = memory.of(rule, over, length) if memory else None
         before = Measured(rule, over, length, seconds, repeats, peak)
         yield before
+        if memory and memory.is_telling and peak is None:
+            return
 
 
 def exponents(measured: Sequence[Measured], what: str) -> dict[str, float]:

@@ -7,6 +7,7 @@ back at once, since what it keeps for later would hide the peak; on a GPU torch'
 import ctypes
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +26,8 @@ class PeakMemory:
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_settle)
+        self.is_telling = device != "cpu" or CLEAR.exists()
+        self._pool = self._started()
 
     def __enter__(self) -> Self:
         return self
@@ -34,13 +36,16 @@ class PeakMemory:
         self._pool.shutdown(cancel_futures=True)
 
     def of(self, rule: str, over: str, length: int) -> int | None:
-        """Most bytes a pass takes beyond its inputs; None where the system does not tell."""
-        return self._pool.submit(_peak, rule, over, length, self._device).result()
+        """Most bytes a pass takes beyond its inputs; None where the system does not tell, or had no more to give."""
+        try:
+            return self._pool.submit(_peak, rule, over, length, self._device).result()
+        except BrokenProcessPool:  # the system has ended it, as it does where memory is short
+            self._pool = self._started()
+            return None
 
-
-def is_measurable(device: str) -> bool:
-    """Whether this machine tells."""
-    return device != "cpu" or CLEAR.exists()
+    @staticmethod
+    def _started() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_settle)
 
 
 def _settle() -> None:
@@ -62,7 +67,7 @@ def _peak(rule: str, over: str, length: int, device: str) -> int | None:
         before = torch.cuda.memory_allocated()
         call()
         return torch.cuda.max_memory_allocated() - before
-    if not is_measurable(device):
+    if not CLEAR.exists():
         return None
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):

@@ -59,6 +59,7 @@ def attention(
         (over, rule) for over in measuring.OVER for rule in measuring.rules_over(over) if not rules or rule in rules
     ]
     measured: list[Measured] = []
+    summary: dict[str, Any] = {}
     with shown_progress("lengths measured") as bar, PeakMemory(device) as memory:
         bar.expect(len(plan) * len(lengths))
         for over, rule in plan:
@@ -68,7 +69,7 @@ def attention(
                 bar.advance(1)
             bar.advance(len(lengths) - len(found))
             measured += found
-    summary = write(measured, out, threads, device)
+            summary = write(measured, out, threads, device)
     _print(summary, measured)
     typer.echo(f"{out / 'attention.json'} and the pictures beside it")
 
@@ -89,7 +90,7 @@ def write(measured: "list[Measured]", out: Path, threads: int, device: str) -> d
             for one in ones:
                 if getattr(one, what):
                     lines.setdefault(one.rule, []).append((one.length, float(getattr(one, what))))
-            if lines:
+            if lines and len({length for points in lines.values() for length, _ in points}) > 1:
                 texts = {name: f"{name}  {fitted[name]:.2f}" if name in fitted else name for name in lines}
                 label = f"{title} of a pass forward and back, over {'readings' if over == 'length' else 'sensors'}"
                 (out / f"{over}_{what}.svg").write_text(draw(label, lines, texts, unit) + "\n")

@@ -79,6 +79,7 @@ def test_the_readmes_configuration_is_whole() -> None:
 def test_the_readmes_commands_exist() -> None:
     text = (ROOT / "README.md").read_text()
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback is not None}
+    commands |= {str(group.name) for group in app.registered_groups}
     assert set(re.findall(r"^stream-engine (\w+)", text, re.MULTILINE)) <= commands
     targets = set(re.findall(r"^([a-z-]+(?: [a-z-]+)*):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     known = {name for names in targets for name in names.split()}

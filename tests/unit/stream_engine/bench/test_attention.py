@@ -51,6 +51,17 @@ def test_peak_memory_of_a_matrix_is_seen() -> None:
     assert all(3.0 < after / before < 5.0 for before, after in pairwise(peaks))
 
 
+def test_a_measuring_process_that_is_ended_ends_the_sweep_of_its_rule_alone() -> None:
+    with PeakMemory() as memory:
+        if not memory.is_telling:
+            pytest.skip("this system does not tell its peak memory")
+        assert memory.of("elu", "length", 64) is not None
+        (process,) = memory._pool._processes.values()
+        process.kill()
+        assert [one.peak_bytes for one in sweep("elu", "length", (64, 128), 5.0, "cpu", memory)] == [None]
+        assert [one.length for one in sweep("relu", "length", (64, 128), 5.0, "cpu", memory)] == [64, 128]
+
+
 def test_the_picture_has_a_line_and_a_name_for_each_rule() -> None:
     lines = {"sdpa": [(128, 1e-3), (256, 4e-3)], "elu": [(128, 2e-3), (256, 4e-3), (512, 8e-3)]}
     drawn = ElementTree.fromstring(draw("time", lines, {"sdpa": "sdpa  2.00", "elu": "elu  1.00"}, "s"))  # noqa: S314
