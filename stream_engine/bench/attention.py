@@ -74,6 +74,7 @@ def sweep(
 
     Where a pass was ended for its memory, it is the last of its rule.
     """
+    one_pass(rule, over, lengths[0], device)()  # compiles where it must, and wakes libraries
     before: Measured | None = None
     for length in lengths:
         if before is not None and _is_too_much(before, length, limit_s):
