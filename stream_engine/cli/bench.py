@@ -1,6 +1,5 @@
 """`stream-engine bench`: measurements on this machine."""
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,6 @@ from stream_engine.cli.progress import shown_progress
 if TYPE_CHECKING:
     from stream_engine.bench.attention import Measured
 
-logger = logging.getLogger(__name__)
 bench = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 SHORTEST, LONGEST, QUICK_LONGEST = 128, 131_072, 4_096
 
@@ -71,7 +69,6 @@ def attention(
                 bar.advance(1)
             bar.advance(len(lengths) - len(found))
             measured += found
-            logger.info("%s over %s: up to %s", rule, over, f"{found[-1].length:,}")
             summary = write(measured, out, threads, device)
     _print(summary, measured)
     typer.echo(f"{out / 'attention.json'} and the pictures beside it")
