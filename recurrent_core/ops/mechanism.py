@@ -171,13 +171,13 @@ class Recurrence(Mechanism):
         dtype = next(iter(state.values())).dtype
         run, q = cast_run(run.masked(), dtype), q.to(dtype)
         outputs = []
-        for start in range(0, time, size):
-            stop = min(start + size, time)
-            part = (q[..., start:stop, :], run.part(start, stop), state)
+        for queries, part in zip(torch.split(q, size, dim=-2), run.parts(size), strict=True):
             if torch.is_grad_enabled() and time > size:
-                output, state = checkpoint(self.block, *part, use_reentrant=False, preserve_rng_state=False)
+                output, state = checkpoint(
+                    self.block, queries, part, state, use_reentrant=False, preserve_rng_state=False
+                )
             else:
-                output, state = self.block(*part)
+                output, state = self.block(queries, part, state)
             outputs.append(output)
         return torch.cat(outputs, dim=-2), state
 

@@ -3,6 +3,7 @@
 I know nothing of how a run is written or read.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -69,6 +70,19 @@ class Run(Pair):
             is_written=self.is_written[..., start:stop],
             log_gate=None if self.log_gate is None else self.log_gate[..., start:stop, :],
         )
+
+    def parts(self, size: int) -> list["Run"]:
+        """The run cut into pieces of this many readings, the last one shorter.
+
+        One cut of each field, whose way back joins the pieces' gradients once; a `part` each would add up arrays as long
+        as the run, in time quadratic in it.
+        """
+        k, v = torch.split(self.k, size, dim=-2), torch.split(self.v, size, dim=-2)
+        gates: Sequence[Tensor | None] = [None] * len(k)
+        if self.log_gate is not None:
+            gates = torch.split(self.log_gate, size, dim=-2)
+        rest = (torch.split(field, size, dim=-1) for field in (self.log_decay, self.omega, self.is_written))
+        return [Run(*fields) for fields in zip(k, v, *rest, gates, strict=True)]
 
     def at(self, time: int) -> Pair:
         """What the reading at this place brings."""
