@@ -74,8 +74,8 @@ class Run(Pair):
     def parts(self, size: int) -> list["Run"]:
         """The run cut into pieces of this many readings, the last one shorter.
 
-        One cut of each field, whose way back joins the pieces' gradients once; a `part` each would add up arrays as long
-        as the run, in time quadratic in it.
+        One cut of each field, whose way back joins the pieces' gradients once; a `part` each would add up arrays as
+        long as the run, in time quadratic in it.
         """
         k, v = torch.split(self.k, size, dim=-2), torch.split(self.v, size, dim=-2)
         gates: Sequence[Tensor | None] = [None] * len(k)
