@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from recurrent_core.errors import ConfigError
 from recurrent_core.ops.mechanism import Recurrence
 from recurrent_core.ops.registry import MECHANISMS, make_mechanism, mechanism_class
 from recurrent_core.ops.run import make_run
@@ -65,6 +66,17 @@ def check_rules(names: Sequence[str]) -> None:
     for name in names:
         if name != SDPA:
             mechanism_class(name)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that this machine has not.
+
+    Raises:
+        ConfigError: saying which it has.
+    """
+    has = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    if device not in has:
+        raise ConfigError(f"no device {device!r} here; this machine has {', '.join(has)}")
 
 
 def sweep(

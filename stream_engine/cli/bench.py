@@ -52,6 +52,7 @@ def attention(
     from stream_engine.bench.memory import PeakMemory
 
     measuring.check_rules(rules or [])
+    measuring.check_device(device)
     torch.set_num_threads(threads)
     longest = min(longest, QUICK_LONGEST) if quick else longest
     lengths = [SHORTEST * 2**n for n in range((longest // SHORTEST).bit_length())]

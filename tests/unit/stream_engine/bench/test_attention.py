@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from recurrent_core.errors import ConfigError
 from recurrent_core.ops.registry import MECHANISMS
-from stream_engine.bench.attention import Measured, exponents, one_pass, rules_over, sweep
+from stream_engine.bench.attention import Measured, check_device, exponents, one_pass, rules_over, sweep
 from stream_engine.bench.memory import PeakMemory
 from stream_engine.bench.picture import draw
 from tests.support.program import run_program
@@ -88,3 +89,8 @@ def test_an_unknown_rule_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "did you mean entropy_equality?" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no device 'tpu' here; this machine has cpu"):
+        check_device("tpu")
