@@ -117,7 +117,7 @@ class Longformer(Recurrence):
 
     def _after(self, run: Run, state: State) -> State:
         """The state once a short run is written."""
-        since = run.log_decay.cumsum(-1)
+        since = run.log_decay.double().cumsum(-1)
         log_weight = (since[..., -1:] - since).to(run.v.dtype) + torch.where(run.is_written, log_omega(run), 0.0)
         pairs = (run.k, run.v, log_weight.unsqueeze(-1))
         num_new = run.is_written.long().cumsum(-1)

@@ -26,10 +26,10 @@ def attend(q: Tensor, run: Run, control: Tensor) -> Tensor:
     let_in = (unit_length(k) @ control.double().T).exp() * run.omega.double().unsqueeze(-1)
     outputs = []
     for t in range(run.num_readings):
-        weight = ages[..., t, :, None]
-        newest = torch.where(run.is_written.unsqueeze(-1), weight, -torch.inf).amax(-2, keepdim=True)
+        weight = ages[..., t, :, None].masked_fill(~run.is_written.unsqueeze(-1), -torch.inf)
+        newest = weight.amax(-2, keepdim=True)
         newest = torch.where(newest.isneginf(), torch.zeros_like(newest), newest)
-        phi = (weight - newest).masked_fill(weight.isneginf(), -torch.inf).exp() * let_in
+        phi = (weight - newest).exp() * let_in
         mass = phi.sum(-2).unsqueeze(-1)
         phi = phi.mT / torch.where(mass > 0, mass, torch.ones_like(mass))
         logits = (phi @ k @ q[..., t, :, None].double()) / q.shape[-1] ** 0.5

@@ -380,3 +380,30 @@ def test_a_client_of_librdkafka_that_does_not_end_is_left_to_itself(monkeypatch:
         endless.close()
         assert time.monotonic() - began_s < 5
         ended.set()
+
+
+def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
+    kafka_servers: str, new_topic: Callable[..., str], client: str
+):
+    """`group.instance.id`: a worker that restarts within the session timeout moves nobody's partitions."""
+    topic, revoked = new_topic(4), set[Partition]()
+
+    def member(name: str) -> Source:
+        return source_of(kafka_servers, topic, client, **{"group.instance.id": name, "session.timeout.ms": 20_000})
+
+    with opened(member("worker-1"), revoked.update) as stays:
+        seek_all(stays, until_assigned(stays, 4))
+        reader = Reader(stays)
+        with opened(member("worker-2")) as goes:
+            other = Reader(goes)
+            poll_for(lambda: went_on(reader) and went_on(other) and len(other.assigned) == 2, 40.0, every_s=0.0)
+            seek_all(goes, other.assigned)
+        held, before = set(other.assigned), set(revoked)
+        reader.assigned.clear()
+        reader.lost.clear()
+        with opened(member("worker-2")) as back:
+            again = Reader(back)
+            poll_for(lambda: went_on(reader) and went_on(again) and again.assigned == held, 15.0, every_s=0.0)
+        assert not reader.assigned, "nobody has been given anything"
+        assert revoked == before
+        assert not reader.lost

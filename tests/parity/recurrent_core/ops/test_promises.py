@@ -142,6 +142,22 @@ def test_in_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STREAMING)
+def test_a_long_gap_within_a_run_costs_what_comes_after_it_no_digits(name: str) -> None:
+    """In float32: beside a gap of a million decay times the ages after it are small, and must be right themselves."""
+    rule = streaming(name)
+    parts = leaves(rule, 40)
+    parts[3][:, 20] = -1e6
+    q, run = run_of(parts, has_holes=False)
+    wanted = rule.reference(q, run)
+    narrow_q, narrow = to_float32(q, run)
+    first, state = rule.chunk(narrow_q[:, :30], narrow.part(0, 30), rule.init_state((SLOTS,)))
+    second, _ = rule.chunk(narrow_q[:, 30:], narrow.part(30, 40), state)
+    stepped, _ = walk(rule, narrow_q, narrow, rule.init_state((SLOTS,)))
+    assert apart(torch.cat([first, second], dim=1), wanted) < 10 * F32
+    assert apart(stepped, wanted) < 10 * F32
+
+
+@pytest.mark.parametrize("name", STREAMING)
 @pytest.mark.parametrize("cut", [1, 20, 39])
 def test_cut_anywhere_and_carried_on(name: str, cut: int) -> None:
     rule = streaming(name)
