@@ -29,6 +29,7 @@ class ElinformerConfig:
         mix_power: weights of the read-outs are proportional to error ** -mix_power.
         warm_up_readings: below this the forecasts are marked as warming up.
         drift_ratio: running surprise, in usual errors to one side, above which the slot's world has shifted.
+        attention: rules of the trained dress's attention over each series' own past, bottom layer first; none for none.
     """
 
     day_cells: int = 96
@@ -48,6 +49,7 @@ class ElinformerConfig:
     mix_power: int = 10
     warm_up_readings: int = 30
     drift_ratio: float = 2.5
+    attention: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.ring_ticks < 18:
@@ -75,4 +77,4 @@ class ElinformerConfig:
         if unknown:
             raise ConfigError(f"unknown choices {unknown}; known are {sorted(known)}")
         rates = tuple(choices.get("smoothing_rates", cls().smoothing_rates))
-        return cls(**{**choices, "smoothing_rates": rates})
+        return cls(**{**choices, "smoothing_rates": rates, "attention": tuple(choices.get("attention", ()))})

@@ -92,6 +92,16 @@ class Stack(nn.Module):
         shapes = self.parts().items()
         return {part: torch.zeros(num_slots, *shape, dtype=dtype, device=device) for part, shape in shapes}
 
+    def pack(self, state: State) -> Tensor:
+        """A state as rows of floats, [slots, num_floats]."""
+        return torch.cat([state[part].flatten(1) for part in self.parts()], dim=1)
+
+    def unpack(self, rows: Tensor) -> State:
+        """The state that `pack` made rows of, sharing their memory."""
+        shapes = self.parts()
+        pieces = torch.split(rows, [prod(shape) for shape in shapes.values()], dim=1)
+        return {part: piece.reshape(-1, *shapes[part]) for part, piece in zip(shapes, pieces, strict=True)}
+
     def sequence(self, x: Tensor, elapsed: Tensor, is_written: Tensor, state: State) -> tuple[Tensor, State]:
         """Runs at once.
 

@@ -1,9 +1,11 @@
-"""What each part of the elinformer is worth: without its group, the mix alone, and the mix without some read-outs.
+"""What each part of the elinformer is worth: without its group, without its past, its mix alone, the mix without parts.
 
 A read-out whose expected error is out of reach never gets any weight, whatever its real errors are: the prior counts
 for two of at most a hundred readings. The keys of the moments still read the calendar. I know nothing of data or
 scores.
 """
+
+from dataclasses import replace
 
 from recurrent_core.models.elinformer.layout import READOUTS
 from recurrent_core.models.elinformer.model import PRIOR, Elinformer
@@ -25,6 +27,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "window only": (RIDGE, AFFINE, *CALENDAR),
 }
 """Name -> read-outs left out; no network stands on any of these mixes."""
+FORGETFUL = "own past not attended to"
+"""The whole model without its attention over each series' own past, where it has one."""
 DEAF = "group not heard"
 """The whole model, its series deaf to each other: of a model whose series attend to each other."""
 
@@ -38,8 +42,10 @@ def variants(model: StreamingModel) -> dict[str, Elinformer]:
     if not isinstance(model, Elinformer):
         raise ConfigError(f"--ablate: model {model.name!r} has no parts that can be left out; the elinformer has")
     made = {DEAF: model.without_group()} if model.hears_group else {}
+    if model.history_net is not None:
+        made[FORGETFUL] = model.without_history()
     for name, left_out in VARIANTS.items():
         prior = model.tensors[PRIOR].clone()
         prior[[READOUTS.index(readout) for readout in left_out]] = OUT_OF_REACH
-        made[name] = Elinformer(model.config, {PRIOR: prior}, name, model.version)
+        made[name] = Elinformer(replace(model.config, attention=()), {PRIOR: prior}, name, model.version)
     return made

@@ -49,6 +49,7 @@ def card_of(name: str) -> dict[str, Any]:
         "state_bytes_per_sensor": 4 * artifact.state_floats,
         "group_bytes_per_partition": artifact.init_group().nbytes,
         "parameters": parameters,
+        "attention": list(artifact.config.attention) or "none over a series' own past",
         "max_horizon": artifact.max_horizon,
         "layout_id": artifact.layout_id,
         **card["facts"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +49,14 @@ def train(  # noqa: PLR0913 (one argument per option)
     steps: Annotated[
         int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 4000, as the inner split has it")
     ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE[,RULE]",
+            help="let each series attend to its own past by this rule (one layer each where several are named, "
+            "conv+RULE with a causal convolution before it); docs/mechanisms.md lists them; default: none",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="the artifact's name; default: the first file's")] = None,
     zone: Annotated[str | None, typer.Option("--timezone", help="whose hours and weekdays count; default: UTC")] = None,
     holidays: Annotated[
@@ -69,7 +78,7 @@ def train(  # noqa: PLR0913 (one argument per option)
     from stream_engine.stepper import choose_device  # these bring torch, which takes seconds
     from stream_engine.training.material import Cuts
     from stream_engine.training.ranks import joined
-    from stream_engine.training.run import LENGTHS, TrainPlan, run_training
+    from stream_engine.training.run import LENGTHS, REGIMEN, TrainPlan, run_training
 
     plan = TrainPlan(
         paths=tuple(data),
@@ -79,6 +88,7 @@ def train(  # noqa: PLR0913 (one argument per option)
         cuts=Cuts(train_end, valid_end),
         calendar=calendar_of(timezone(zone), country(holidays), None),
         lengths=LENGTHS if steps is None else (steps,),
+        regimen=replace(REGIMEN, attention=tuple(filter(None, (attention or "").split(",")))),
         seed=seed,
         num_seeds=seeds,
         threads=threads,

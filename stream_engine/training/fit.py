@@ -15,11 +15,14 @@ from torch.nn import functional
 from recurrent_core import mixing
 from recurrent_core.models.elinformer.features import DAY_SINE, GAP, LAGS, NUM_CONTEXT, NUM_GRID, NUM_LENGTHS
 from recurrent_core.models.elinformer.group_net import attend
+from recurrent_core.models.elinformer.history_net import HistoryNet
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.made import UNKNOWN
 from recurrent_core.models.elinformer.mix_net import MixNet, says
+from recurrent_core.models.elinformer.networks import Networks
 from recurrent_core.models.elinformer.series_net import SeriesNets
 from stream_engine.training.harvest import Origins, moment_starts
+from stream_engine.training.lanes import STRETCH, Lanes
 from stream_engine.training.ranks import ALONE, Ranks
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -43,6 +46,7 @@ class Regimen:
         mean_share: weight of the mean's loss beside the quantiles'.
         averaging: how slowly the averaged weights follow.
         unknown_share: of the origins that SeriesNets are shown as of a series unheard of.
+        attention: rules of a HistoryNet, bottom layer first; none for none.
         is_hour_hidden: whether the MixNet is told a time of day by chance, so that it learns not to go by it: what a
             value does at eight o'clock elsewhere says little of a series unheard of.
     """
@@ -54,6 +58,7 @@ class Regimen:
     mean_share: float = 0.05
     averaging: float = 0.998
     unknown_share: float = 0.3
+    attention: tuple[str, ...] = ()
     is_hour_hidden: bool = False
 
 
@@ -69,14 +74,6 @@ class Verdict:
     mae: float
     wql: float
     coverage_80: float
-
-
-class Networks(nn.Module):
-    """What stands on top of a mix: a MixNet and, where series are known, the SeriesNets."""
-
-    def __init__(self, mix_net: MixNet, series_nets: SeriesNets | None = None) -> None:
-        super().__init__()
-        self.mix_net, self.series_nets = mix_net, series_nets
 
 
 class Course:
@@ -106,7 +103,9 @@ class Course:
         self._draw = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            networks = Networks(MixNet(), SeriesNets(num_series) if num_series else None)
+            mix_net, series_nets = MixNet(), SeriesNets(num_series) if num_series else None
+            history_net = HistoryNet(num_series, regimen.attention) if num_series and regimen.attention else None
+            networks = Networks(mix_net, series_nets, history_net)
         self.networks = networks.to(ranks.device)
         self._regimen = regimen
         whole = Origins.joined(sets)
@@ -118,8 +117,14 @@ class Course:
         self._num_drawn = max(1, round(regimen.batch * len(starts) / len(self._all) / ranks.size))
         sample = self._all[torch.randint(len(self._all), (SAMPLE,), generator=self._draw).to(ranks.device)]
         self.networks.mix_net.standardise(sample.features)
-        if self.networks.series_nets is not None:
-            self.networks.series_nets.standardise(sample.shown)
+        for network in (self.networks.series_nets, self.networks.history_net):
+            if network is not None:
+                network.standardise(sample.shown)
+        self._lanes: Lanes | None = None
+        self._carried = torch.empty(0)
+        if history_net is not None:
+            self._lanes = Lanes(whole, max(1, regimen.batch // STRETCH // ranks.size))
+            self._carried = torch.zeros(len(self._lanes.at), history_net.stack.num_floats, device=ranks.device)
         if not ranks.is_first:
             self._draw.manual_seed(seed + (ranks.rank << 32))
         self.averaged = copy.deepcopy(self.networks).requires_grad_(False).eval()
@@ -134,6 +139,8 @@ class Course:
             loss = self._mix_loss(batch)
             if self.networks.series_nets is not None:
                 loss = loss + self._series_loss(self.networks.series_nets, batch)
+            if self.networks.history_net is not None and self._lanes is not None:
+                loss = loss + self._history_loss(self.networks.history_net, self._lanes)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._ranks.share_gradients(self.networks)
@@ -162,11 +169,11 @@ class Course:
         tensors |= {f"averaged.{name}": weight for name, weight in self.averaged.state_dict().items()}
         for name, weight in self.networks.named_parameters():
             tensors |= {f"optimiser.{key}.{name}": value for key, value in self._optimiser.state[weight].items()}
-        draw = self._ranks.gathered(self._draw.get_state())
-        return {name: tensor.cpu() for name, tensor in tensors.items()} | {
-            "draw": draw,
-            "step": torch.tensor(self.step),
-        }
+        own = {"draw": self._draw.get_state()}
+        if self._lanes is not None:
+            own |= {"lanes": self._lanes.at, "carried": self._carried.cpu()}
+        each = {name: self._ranks.gathered(tensor) for name, tensor in own.items()}
+        return {name: tensor.cpu() for name, tensor in tensors.items()} | each | {"step": torch.tensor(self.step)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up what `state` gave."""
@@ -176,7 +183,11 @@ class Course:
             keys = ("step", "exp_avg", "exp_avg_sq")
             own = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
             self._optimiser.state[weight] = own | {key: own[key].to(weight.device) for key in keys[1:]}
-        self._draw.set_state(tensors["draw"][self._ranks.rank].clone())
+        rank = self._ranks.rank
+        self._draw.set_state(tensors["draw"][rank].clone())
+        if self._lanes is not None:
+            self._lanes.at = tensors["lanes"][rank].clone()
+            self._carried = tensors["carried"][rank].to(self._ranks.device)
         self.step = int(tensors["step"])
 
     def _batch(self) -> Origins:
@@ -217,6 +228,23 @@ class Course:
         loss = torch.zeros((), device=self._ranks.device)
         for shift in shifts(nets, batch, is_there):
             loss = loss + ((batch.truths - shift / batch.error).abs() * weights).sum()
+        return loss
+
+    def _history_loss(self, net: HistoryNet, lanes: Lanes) -> Tensor:
+        """The HistoryNet's: |error| of its median along a stretch of every lane, some lanes of series unheard of."""
+        stretch = lanes.move_on(self._draw)
+        device, shape = self._ranks.device, stretch.readings.shape
+        is_unknown = (self._chances(len(lanes.at)) < self._regimen.unknown_share).repeat_interleave(shape[1])
+        readings, batch = (self._all[places.flatten().to(device)] for places in (stretch.readings, stretch.targets))
+        batch = replace(batch, series=torch.where(is_unknown, UNKNOWN, batch.series))
+        before = torch.where(stretch.is_fresh.to(device)[:, None], 0.0, self._carried)
+        tokens, ticks = net.tokens(readings.shown).view(*shape, -1), readings.ticks.view(shape)
+        is_written = torch.ones(shape, dtype=torch.bool, device=device)
+        memory, after = net.stack.sequence(tokens, ticks, is_written, net.stack.unpack(before))
+        self._carried = net.stack.pack(after).detach()
+        weights = batch.weights / batch.weights.sum().clamp(min=1e-9)
+        shift = net(batch.shown, memory.flatten(0, 1))
+        loss: Tensor = ((batch.truths - shift / batch.error).abs() * weights).sum()
         return loss
 
 

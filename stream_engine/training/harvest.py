@@ -40,6 +40,7 @@ class Origins:
         error: [n, NUM_LEADS] float32, the mix's expected error, in the unit of the values.
         newest, scale: [n] float64, the slot's last reading and its scale.
         series: [n] int64, the number of the slot's series, 0 where none is known.
+        ticks: [n] float32, from the slot's reading before to this one; NaN where it had none at this row.
         moment: [n] int64, never falling; origins of equal moment are of one row of one passage, and hear each other.
     """
 
@@ -50,6 +51,7 @@ class Origins:
     newest: Tensor
     scale: Tensor
     series: Tensor
+    ticks: Tensor
     moment: Tensor
 
     def __len__(self) -> int:
@@ -62,9 +64,9 @@ class Origins:
 
     @classmethod
     def joined(cls, some: Sequence["Origins"]) -> "Origins":
-        """All of them, in order; moments of different ones stay apart."""
+        """All of them, in order; moments of different ones stay apart and do not follow each other."""
         columns = {field.name: torch.cat([getattr(one, field.name) for one in some]) for field in fields(cls)}
-        ends = [0, *(int(one.moment[-1]) + 1 if len(one) else 0 for one in some)]
+        ends = [0, *(int(one.moment[-1]) + 2 if len(one) else 0 for one in some)]
         first = torch.tensor(ends).cumsum(0)[:-1]
         columns["moment"] += first.repeat_interleave(torch.tensor([len(one) for one in some]))
         return cls(**columns)
@@ -185,7 +187,8 @@ def _origins(made: Made, truths: Float64s, moment: Int64s, is_kept: NDArray[np.b
     miss = np.where(has_truth, np.clip(miss, -MOST_ERRORS, MOST_ERRORS), 0.0)
     missed, weights, usual = (torch.from_numpy(each.astype(np.float32)) for each in (miss, error * has_truth, error))
     when = torch.from_numpy(moment[is_kept])
-    return Origins(made.features, missed, weights, usual, made.newest, made.scale.double(), made.series, when)
+    ticks = made.ticks.float()
+    return Origins(made.features, missed, weights, usual, made.newest, made.scale.double(), made.series, ticks, when)
 
 
 def balanced(origins: Origins) -> Origins:

@@ -66,9 +66,10 @@ def blocks_left_out(part: Part, num_rows: int, num_blocks: int) -> list[Passage]
     return passages
 
 
-def thinned(passage: Passage, share: float, draw: np.random.Generator) -> Passage:
-    """The same way with only so large a share of its rows kept, by chance."""
-    return replace(passage, is_shown=passage.is_shown & (draw.random(len(passage.rows)) < share))
+def thinned(passage: Passage, share: float, draw: np.random.Generator, stretch: int = 1) -> Passage:
+    """The same way with only so large a share of its rows kept, by chance; so many in a row stay together."""
+    is_kept = np.repeat(draw.random(-(-len(passage.rows) // stretch)) < share, stretch)
+    return replace(passage, is_shown=passage.is_shown & is_kept[: len(passage.rows)])
 
 
 def _seconds(part: Part) -> Float64s:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recurrent_core.models.elinformer.history_net import HistoryNet
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.model import Elinformer, Known
 from recurrent_core.models.interface import StreamingModel
@@ -30,6 +31,7 @@ from stream_engine.training.distil import MeanTeacher, teachers_of, teachers_sta
 from stream_engine.training.fit import Course, Regimen, judge
 from stream_engine.training.harvest import Origins, Sampling, balanced, harvest
 from stream_engine.training.keep import Keeper
+from stream_engine.training.lanes import STRETCH
 from stream_engine.training.material import Cuts, Part, read_parts
 from stream_engine.training.passages import Passage, as_it_came, blocks_left_out, thinned
 from stream_engine.training.ranks import ALONE, Ranks
@@ -44,6 +46,7 @@ MAX_ORIGINS = 1_500_000
 """Origins learned from at most, by chance; their features take 0.9 KB each."""
 MAX_JUDGED = 80_000
 NS_PER_S = 1e9
+REGIMEN = Regimen(batch=4096, rate=4e-3)
 KEEP_STEPS = 200
 """Steps from one writing of the progress to the next."""
 
@@ -73,7 +76,7 @@ class TrainPlan:
     cuts: Cuts = field(default_factory=Cuts)
     calendar: Calendar = field(default_factory=Calendar)
     lengths: tuple[int, ...] = LENGTHS
-    regimen: Regimen = field(default_factory=lambda: Regimen(batch=4096, rate=4e-3))
+    regimen: Regimen = REGIMEN
     seed: int = 0
     num_seeds: int = 1
     threads: int = 1
@@ -103,6 +106,8 @@ def run_training(plan: TrainPlan, watcher: Watcher | None = None, ranks: Ranks =
         ConfigError, TableError: the plan does not fit the data, or --out holds another run's progress.
     """
     torch.set_num_threads(plan.threads)
+    if plan.regimen.attention:
+        HistoryNet(1, plan.regimen.attention)  # refused before the files are read
     parts = read_parts(plan.paths, plan.choice, plan.cuts, plan.calendar)
     keeper = Keeper(plan.out, fingerprint(plan, parts, ranks))
     facts = _Run(plan, parts, keeper, watcher or Watcher(), ranks).go()
@@ -168,8 +173,7 @@ class _Run:
             verdict = asdict(judge(course.averaged, self._judged("validation", ends)))
         facts = self._facts(length, trials, verdict, course)
         version = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:8]
-        made = course.averaged.cpu()
-        model = self._model.with_networks(made.mix_net, made.series_nets, self._plan.name, version, self._known)
+        model = self._model.with_networks(course.averaged.cpu(), self._plan.name, version, self._known)
         if self._ranks.is_first:
             facts["scores"] = {part.name: self._scored(part, model) for part in self._parts}
             save_model(model, self._plan.out, facts)
@@ -255,7 +259,8 @@ class _Run:
             cells = sum(int(passage.is_shown.sum()) for passage in some) * len(part.sensors)
             share = min(1.0, most / len(self._parts) / max(cells, 1))
             draw = np.random.default_rng([self._plan.seed, number])
-            thin = [thinned(passage, share, draw) for passage in some]
+            together = 3 * STRETCH if self._plan.regimen.attention and share < 1.0 else 1
+            thin = [thinned(passage, share, draw, together) for passage in some]
             found = [harvest(part, passage, self._model, Sampling(), draw, self._watcher.advance) for passage in thin]
             sets.append(balanced(Origins.joined(found)))
         return Origins.joined(sets)

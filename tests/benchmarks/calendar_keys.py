@@ -40,12 +40,12 @@ class OnTorch(Elinformer):
     def advance(self, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
         with torch.inference_mode():
             parts = self.layout.views(state)
-            return self._on_torch.advance(arrival, parts, horizon, self.tensors[PRIOR], self._finish)
+            return self._on_torch.advance(arrival, parts, horizon, self.tensors[PRIOR], self._finisher(state))
 
     def ask(self, question: Question, state: Tensor, horizon: int) -> Outlook:
         with torch.inference_mode():
             parts = self.layout.views(state.clone())
-            return self._on_torch.ask(question, parts, horizon, self.tensors[PRIOR], self._finish)
+            return self._on_torch.ask(question, parts, horizon, self.tensors[PRIOR], self._finisher(state))
 
     def sequence(
         self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, groups: Groups | None = None

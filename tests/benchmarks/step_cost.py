@@ -29,6 +29,7 @@ from recurrent_core.models.elinformer.kernel.places import places_of, rates_of
 from recurrent_core.models.elinformer.layout import NUM_LEADS
 from recurrent_core.models.elinformer.made import Made
 from recurrent_core.models.elinformer.model import PRIOR, Elinformer, Known
+from recurrent_core.models.elinformer.networks import Networks
 from recurrent_core.models.elinformer.series_net import SeriesNets
 from recurrent_core.models.interface import Arrival, Groups, Runs
 from recurrent_core.weights import load_model
@@ -118,7 +119,9 @@ class Parts:
         scale, count, newest = (torch.from_numpy(self._seen[:, place]) for place in (0, 2, 6))
         mix, error = torch.from_numpy(self._mix), torch.from_numpy(self._error)
         series = torch.zeros(len(mix), dtype=torch.int64)
-        final = self.network.finish(Made(mix, error, scale, count, newest, series, torch.from_numpy(self._features)))
+        features, rows = torch.from_numpy(self._features), torch.from_numpy(self.batch.slots)
+        made = Made(mix, error, scale, count, newest, series, rows, torch.ones_like(scale), features)
+        final = self.network.finish(made)
         sides = (final.candidates, final.lean, final.lower, final.upper)
         self._sides = [side.double().numpy() for side in sides]
 
@@ -140,7 +143,9 @@ class Trained:
         nets = SeriesNets(num_sensors).eval().requires_grad_(False)
         if default.network is None:
             raise ValueError("the model has no network, whose cost is asked")
-        self.model = Elinformer.untrained(known=known).with_networks(default.network, nets, "trained", "1", known)
+        self.model = Elinformer.untrained(known=known).with_networks(
+            Networks(default.network, nets), "trained", "1", known
+        )
         self.model.prepare(torch.device("cpu"))
         self.slab, group = self.model.init_state(num_sensors), before.groups(self.model.init_group())
         self.model.inscribe(self.slab, np.arange(1, num_sensors + 1))

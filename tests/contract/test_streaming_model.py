@@ -15,7 +15,7 @@ from recurrent_core.models.elinformer.model import Known
 from recurrent_core.models.interface import Arrival, Outlook, Question, StreamingModel
 from recurrent_core.models.refolding import RefoldingModel
 from recurrent_core.weights import load_model
-from tests.support.models import with_random_network, with_series_nets
+from tests.support.models import with_history, with_random_network, with_series_nets
 
 HORIZON = 12
 WEEK_S = 604800.0
@@ -24,9 +24,10 @@ MODELS: dict[str, StreamingModel] = {
     "default": load_model("default"),
     "network": with_random_network(3, 0.02),
     "series": with_series_nets(3, Known(("s-1", "s-2")), 0.02),
+    "history": with_history(3, Known(("s-1", "s-2")), 0.02, "entropy_equality", "conv+gla"),
 }
 MODELS["refolding"] = RefoldingModel(MODELS["default"], NUM_KEPT)
-STATE_BYTES = {"default": 8192, "network": 8192, "series": 12288, "refolding": 17408}
+STATE_BYTES = {"default": 8192, "network": 8192, "series": 12288, "history": 16384, "refolding": 17408}
 
 
 @pytest.fixture(params=MODELS, scope="module")

@@ -3,8 +3,10 @@
 import torch
 from torch import nn
 
+from recurrent_core.models.elinformer.history_net import HistoryNet
 from recurrent_core.models.elinformer.mix_net import MixNet
 from recurrent_core.models.elinformer.model import Elinformer, Known
+from recurrent_core.models.elinformer.networks import Networks
 from recurrent_core.models.elinformer.series_net import SeriesNets
 
 UNTRAINED = Elinformer.untrained()
@@ -12,7 +14,7 @@ UNTRAINED = Elinformer.untrained()
 
 def with_random_network(seed: int, deviation: float = 0.3) -> Elinformer:
     """A default dress with a network of random weights."""
-    return UNTRAINED.with_networks(_mix_net(seed, deviation), None, "network", "1")
+    return UNTRAINED.with_networks(Networks(_mix_net(seed, deviation)), "network", "1")
 
 
 def with_series_nets(seed: int, known: Known, deviation: float = 0.3) -> Elinformer:
@@ -25,7 +27,21 @@ def with_series_nets(seed: int, known: Known, deviation: float = 0.3) -> Elinfor
         for one in (nets.group, nets.levels, nets.shapes):
             one.inlet.center.fill_(50.0)
             one.inlet.deviation.fill_(20.0)
-    return UNTRAINED.with_networks(_mix_net(seed, deviation), nets, "series", "1", known)
+    return UNTRAINED.with_networks(Networks(_mix_net(seed, deviation), nets), "series", "1", known)
+
+
+def with_history(seed: int, known: Known, deviation: float, *rules: str) -> Elinformer:
+    """The same, and series that attend to their own past by these rules."""
+    plain = with_series_nets(seed, known, deviation)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + 2)
+        net = HistoryNet(len(known.names), rules)
+        nn.init.normal_(net.teller.out.weight, std=deviation / 10)
+        for inlet in (net.inlet, net.teller.inlet):
+            inlet.center.fill_(50.0)
+            inlet.deviation.fill_(20.0)
+    networks = Networks(_mix_net(seed, deviation), plain.series_nets, net)
+    return UNTRAINED.with_networks(networks, "history", "1", known)
 
 
 def _mix_net(seed: int, deviation: float) -> MixNet:

@@ -3,6 +3,9 @@
 I know nothing of how the parts change; `fold`, `forecast` and `settle` beside me do.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from torch import Tensor
 
 from recurrent_core import calendar, mixing
@@ -56,17 +59,23 @@ Parts = dict[str, Tensor]
 """Views of rows, part by part."""
 
 
-def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "") -> StateLayout:
+def make_layout(
+    config: ElinformerConfig,
+    num_candidates: int,
+    series: str = "",
+    history: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
+) -> StateLayout:
     """The row of the given config and number of forecasts to choose from; its id changes with every shape here.
 
     Args:
         series: a fingerprint of the series that the model knows by number, if it knows any: rows then keep theirs, and
             what they told their group last.
+        history: parts of an attention over each series' own past, whose rules stand in `config.attention`.
     """
     num_readouts = len(READOUTS)
     memories = calendar.NUM_MEMORIES
     return StateLayout(
-        f"elinformer-{series}" if series else "elinformer",
+        "-".join(filter(None, ("elinformer", series, *config.attention))),
         LAYOUT_VERSION,
         {
             "anchor": (2,),
@@ -107,5 +116,6 @@ def make_layout(config: ElinformerConfig, num_candidates: int, series: str = "")
             "offsets": (2, NUM_KNOTS),
             "drift": (3,),
             **({"series": (), "told": (NUM_TOLD + 1,)} if series else {}),
+            **history,
         },
     )

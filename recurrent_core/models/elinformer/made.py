@@ -43,6 +43,8 @@ class Made:
         error: [batch, leads] the mean |error| expected of it.
         scale, count: [batch], of the slot when it forecast.
         newest: [batch] float64, the slot's last reading; series: [batch] int64, the number of its series, or 0.
+        rows: [batch] int64, which of the rows handed in is the slot's; one's readings stand in order of time.
+        ticks: [batch] float64, from the slot's reading before to this one; NaN at a question.
         features: [batch, NUM_FEATURES] float32 for a network; [batch, 0] where none is asked.
         heard: [batch, NUM_HEARD] float32 of the slot's group, for a network that listens; None without groups.
     """
@@ -53,6 +55,8 @@ class Made:
     count: Tensor
     newest: Tensor
     series: Tensor
+    rows: Tensor
+    ticks: Tensor
     features: Tensor
     heard: Tensor | None = None
 

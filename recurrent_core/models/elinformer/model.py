@@ -22,23 +22,26 @@ from recurrent_core.config import ElinformerConfig
 from recurrent_core.errors import ConfigError
 from recurrent_core.models.elinformer.group_net import NUM_HEARD
 from recurrent_core.models.elinformer.hearing import Hearing
+from recurrent_core.models.elinformer.history_net import HistoryNet
 from recurrent_core.models.elinformer.kernel.group import GROUP_FLOATS, NO_TICK
 from recurrent_core.models.elinformer.layout import NUM_LEADS, READOUTS, make_layout
-from recurrent_core.models.elinformer.made import UNKNOWN, Final, Made, finish_plain
+from recurrent_core.models.elinformer.made import UNKNOWN, Final, Finish, Made, finish_plain
 from recurrent_core.models.elinformer.mix_net import MixNet, says
+from recurrent_core.models.elinformer.networks import Networks
 from recurrent_core.models.elinformer.on_cpu import OnCpu
 from recurrent_core.models.elinformer.on_torch import OnTorch
+from recurrent_core.models.elinformer.recalling import Recalling
 from recurrent_core.models.elinformer.series_net import SeriesNets
 from recurrent_core.models.interface import Arrival, Groups, Outlook, Question, Runs, StreamingModel, put_back
 
 DEFAULT_PRIOR = (1.0, 2.0, 2.0, 2.0, 1.3, 1.3, 1.3, 1.3, 1.3, 1.3, 1.5, 1.05, 1.3)
 """Errors expected of each read-out in a new slot, relative to persistence; see READOUTS."""
 
-PRIOR, NETWORK, SERIES_NETS = "readout_prior", "network.", "series_nets."
+PRIOR, NETWORK, SERIES_NETS, HISTORY_NET = "readout_prior", "network.", "series_nets.", "history_net."
 """Names of the artifact's tensors: the prior, and the beginnings of the networks'."""
 
 
-Network = TypeVar("Network", MixNet, SeriesNets)
+Network = TypeVar("Network", MixNet, SeriesNets, HistoryNet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +91,28 @@ class Elinformer(StreamingModel):
         Args:
             config: sizes and choices.
             tensors: `readout_prior`, [readouts]; `network.*`, those of MixNet, where there is one; `series_nets.*`,
-                those of the SeriesNets, where there are some (and a MixNet).
+                those of the SeriesNets, where there are some (and a MixNet); `history_net.*`, those of the HistoryNet,
+                where config.attention names its rules (and there are SeriesNets).
             name, version: the artifact's.
             known: the series that the SeriesNets were learnt from.
         """
         self.known = known or Known()
         self.network = _network(tensors)
         self.series_nets = _series_nets(tensors, len(self.known.names))
+        self.history_net = _history_net(tensors, len(self.known.names), config.attention)
         wanted = {PRIOR: (len(READOUTS),)}
-        found = {key: tuple(each.shape) for key, each in tensors.items() if not key.startswith((NETWORK, SERIES_NETS))}
-        if found != wanted or (self.series_nets is not None) > (self.network is not None and bool(self.known.names)):
+        of_networks = (NETWORK, SERIES_NETS, HISTORY_NET)
+        found = {key: tuple(each.shape) for key, each in tensors.items() if not key.startswith(of_networks)}
+        is_whole = (self.series_nets is None or self.network is not None) and (
+            self.history_net is None or self.series_nets is not None
+        )
+        if found != wanted or not is_whole or (self.series_nets is not None) > bool(self.known.names):
             raise ConfigError(f"elinformer wants the tensors {wanted} and those of its networks, found {found}")
         self.config = config
         self.tensors = tensors
         num_candidates = 1 + (self.network is not None) + 2 * (self.series_nets is not None)
-        self.layout = make_layout(config, num_candidates, self.known.fingerprint)
+        history = {} if self.history_net is None else self.history_net.parts
+        self.layout = make_layout(config, num_candidates + bool(history), self.known.fingerprint, history)
         self._hears = self.series_nets is not None
         self._numbers = {name: number for number, name in enumerate(self.known.names, start=1)}
         self._name, self._version = name, version
@@ -121,15 +131,20 @@ class Elinformer(StreamingModel):
         """The model with nothing learnt: hand-set priors; known: series whose rows are to keep their numbers."""
         return cls(config or ElinformerConfig(), {PRIOR: torch.tensor(DEFAULT_PRIOR)}, name, version, known)
 
-    def with_networks(
-        self, mix_net: MixNet, series_nets: SeriesNets | None, name: str, version: str, known: Known | None = None
-    ) -> "Elinformer":
-        """This model with a MixNet on top of its mix, and the networks that know some series, if there are any."""
+    def with_networks(self, networks: Networks, name: str, version: str, known: Known | None = None) -> "Elinformer":
+        """This model with networks on top of its mix; known: the series that they know."""
         tensors = {PRIOR: self.tensors[PRIOR]}
-        for prefix, network in ((NETWORK, mix_net), (SERIES_NETS, series_nets)):
+        parts = {NETWORK: networks.mix_net, SERIES_NETS: networks.series_nets, HISTORY_NET: networks.history_net}
+        for prefix, network in parts.items():
             state = {} if network is None else network.state_dict()
             tensors |= {prefix + key: tensor.detach().clone() for key, tensor in state.items()}
-        return Elinformer(self.config, tensors, name, version, known)
+        rules = () if networks.history_net is None else networks.history_net.rules
+        return Elinformer(replace(self.config, attention=rules), tensors, name, version, known)
+
+    def without_history(self) -> "Elinformer":
+        """This model without its attention over each series' own past."""
+        tensors = {key: tensor for key, tensor in self.tensors.items() if not key.startswith(HISTORY_NET)}
+        return Elinformer(replace(self.config, attention=()), tensors, self.name, self.version, self.known)
 
     def without_group(self) -> "Elinformer":
         """This model with its series deaf to each other."""
@@ -193,8 +208,9 @@ class Elinformer(StreamingModel):
     def prepare(self, device: torch.device, threads: int = 1) -> None:
         if self.network is not None:
             self.network.to(device)
-        if self.series_nets is not None:
-            self.series_nets.to(device)
+        for network in (self.series_nets, self.history_net):
+            if network is not None:
+                network.to(device)
         if device.type == "cpu":
             self._on_cpu.prepare(self.init_state(1), threads)
 
@@ -202,11 +218,10 @@ class Elinformer(StreamingModel):
         self._check(state, horizon)
         with torch.inference_mode():
             if not state.is_cuda:
-                return self._on_cpu.advance(
-                    arrival, np.arange(len(state)), state, horizon, self._prior(state), self._finish
-                )
+                slots = np.arange(len(state))
+                return self._on_cpu.advance(arrival, slots, state, horizon, self._prior(state), self._finisher(state))
             parts = self.layout.views(state)
-            return self._on_torch.advance(arrival, parts, horizon, self._prior(state), self._finish)
+            return self._on_torch.advance(arrival, parts, horizon, self._prior(state), self._finisher(state))
 
     def sequence(
         self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, groups: Groups | None = None
@@ -218,7 +233,8 @@ class Elinformer(StreamingModel):
             return self._by_waves(arrival, runs, slab, horizon, hearing)
         self._check(slab, horizon)
         with torch.inference_mode():
-            return self._on_cpu.advance(arrival, runs.slots, slab, horizon, self._prior(slab), self._finish, hearing)
+            finish, prior = self._finisher(slab), self._prior(slab)
+            return self._on_cpu.advance(arrival, runs.slots, slab, horizon, prior, finish, hearing)
 
     @torch.inference_mode()
     def _by_waves(self, arrival: Arrival, runs: Runs, slab: Tensor, horizon: int, hearing: Hearing) -> Outlook:
@@ -231,7 +247,7 @@ class Elinformer(StreamingModel):
             which, slots = (torch.from_numpy(each).to(slab.device) for each in (wave, runs.slots[wave]))
             rows = slab[slots]
             parts = self.layout.views(rows)
-            finish = partial(self._finish_heard, hearing=hearing, wave=wave, told=parts["told"], values=values)
+            finish = partial(self._finish_heard, rows=rows, hearing=hearing, wave=wave, values=values)
             value, *when = (column[which] for column in columns)
             if np.isnan(values[wave[0]]):
                 found = self._on_torch.ask(Question(*when), parts, horizon, prior, finish)
@@ -243,15 +259,16 @@ class Elinformer(StreamingModel):
         return put_back(outlooks, places)
 
     def _finish_heard(
-        self, made: Made, *, hearing: Hearing, wave: NDArray[np.int64], told: Tensor, values: NDArray[np.float64]
+        self, made: Made, *, rows: Tensor, hearing: Hearing, wave: NDArray[np.int64], values: NDArray[np.float64]
     ) -> Final:
-        """The final forecasts of a wave whose readings tell their groups and hear of them; told: theirs, changed."""
+        """The final forecasts of a wave whose readings tell their groups and hear of them; rows: theirs, changed."""
+        told = self.layout.view(rows, "told")
         table = told.cpu().numpy()
         slots = np.empty(len(values), np.int64)
         slots[wave] = np.arange(len(wave))
         (heard,) = hearing.heard(table, slots, [(wave, made, hearing.said(made))], values)
         told.copy_(torch.from_numpy(table))
-        return self._finish(replace(made, heard=heard.to(told.device)))
+        return self._finisher(rows)(replace(made, heard=heard.to(told.device)))
 
     def observe(self, arrival: Arrival, runs: Runs, slab: Tensor) -> Made:
         """Fold runs of readings as `sequence` does; what a network on top of the mix is shown at each.
@@ -271,8 +288,9 @@ class Elinformer(StreamingModel):
         self._check(state, horizon)
         with torch.inference_mode():
             if not state.is_cuda:
-                return self._on_cpu.ask(question, state, horizon, self._prior(state), self._finish)
-            return self._on_torch.ask(question, self.layout.views(state), horizon, self._prior(state), self._finish)
+                return self._on_cpu.ask(question, state, horizon, self._prior(state), self._finisher(state))
+            parts = self.layout.views(state)
+            return self._on_torch.ask(question, parts, horizon, self._prior(state), self._finisher(state))
 
     def describe(self, state: Tensor) -> dict[str, float]:
         parts = self.layout.views(state[None])
@@ -289,16 +307,24 @@ class Elinformer(StreamingModel):
             "error_at_lead_12": float(parts["mix_errors"][:, -1]),
         }
 
-    def _finish(self, made: Made) -> Final:
+    def _finisher(self, rows: Tensor) -> Finish:
+        """What turns the mix of readings that go to these rows into final forecasts."""
+        recalling = None if self.history_net is None else Recalling(self.history_net, self.layout, rows)
+        return partial(self._finish, recalling=recalling)
+
+    @torch.inference_mode()
+    def _finish(self, made: Made, recalling: Recalling | None) -> Final:
         """The final forecasts: the mix as the networks have it, or as it is."""
         if self.network is None:
             return finish_plain(made)
         final = self.network.finish(made)
         if self.series_nets is None:
             return final
-        with torch.inference_mode():
-            heard = made.features.new_zeros(len(made.mix), NUM_HEARD) if made.heard is None else made.heard
-            said = [_shifted(made, shift) for shift in self.series_nets(made.shown, heard)]
+        heard = made.features.new_zeros(len(made.mix), NUM_HEARD) if made.heard is None else made.heard
+        shifts: list[Tensor] = self.series_nets(made.shown, heard)
+        if recalling is not None:
+            shifts.append(recalling.shift(made))
+        said = [_shifted(made, shift) for shift in shifts]
         return replace(final, candidates=torch.cat([final.candidates, *said], dim=1))
 
     def _hearing(self, groups: Groups | None) -> Hearing | None:
@@ -327,6 +353,11 @@ def _series_nets(tensors: dict[str, Tensor], num_series: int) -> SeriesNets | No
     """The networks that know series among an artifact's tensors, if there are some."""
     state = _under(SERIES_NETS, tensors)
     return _loaded(SeriesNets(num_series), state) if state else None
+
+
+def _history_net(tensors: dict[str, Tensor], num_series: int, rules: tuple[str, ...]) -> HistoryNet | None:
+    """The network that attends to each series' past among an artifact's tensors, if it has rules."""
+    return _loaded(HistoryNet(num_series, rules), _under(HISTORY_NET, tensors)) if rules else None
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

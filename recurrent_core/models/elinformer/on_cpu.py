@@ -15,6 +15,7 @@ from recurrent_core.compiling import are_kept
 from recurrent_core.config import ElinformerConfig
 from recurrent_core.models.elinformer.crew import Crew
 from recurrent_core.models.elinformer.features import NUM_FEATURES
+from recurrent_core.models.elinformer.fold import MOST_TICKS
 from recurrent_core.models.elinformer.hearing import Hearing
 from recurrent_core.models.elinformer.kernel import doors
 from recurrent_core.models.elinformer.kernel.places import places_of, rates_of
@@ -123,7 +124,10 @@ class OnCpu:
         rows, prior = batch.slab.numpy(), batch.prior.double().numpy()
         doors.advance(rows, slots, columns, self._places, self._rates, prior, mix, error, seen, features)
         scale, count, newest, series = seen[:, 0], seen[:, 2], seen[:, 6], seen[:, 7].astype(np.int64)
-        return Made(*(torch.from_numpy(array) for array in (mix, error, scale, count, newest, series, features))), seen
+        value, elapsed_s, cadence_s = columns[:3]
+        ticks = np.where(np.isnan(value), np.nan, np.minimum(elapsed_s / cadence_s, MOST_TICKS))
+        made = (mix, error, scale, count, newest, series, slots, ticks, features)
+        return Made(*(torch.from_numpy(array) for array in made)), seen
 
     def _settle(self, batch: "_Batch", part: Int64s, made: Made, seen: Float64s) -> None:
         """Finish some readings' forecasts, settle them in the rows, and keep the answers."""

@@ -31,7 +31,8 @@ class OnTorch:
         at, scale = fold(parts, arrival, self._config)
         origin = Origin(at, at.second_of_week, scale, None)
         said = forecast(parts, origin, horizon, prior, self._config)
-        made = self._made(parts, origin, said)
+        ticks = (arrival.elapsed_s / arrival.cadence_s).clamp(max=MOST_TICKS)
+        made = self._made(parts, origin, said, ticks)
         note(parts, said)
         final = finish(made)
         learn(parts, arrival.value)
@@ -50,16 +51,17 @@ class OnTorch:
         scale = scaling.scale(parts["step_sizes"], parts["count"], parts["anchor"], parts["level"])
         origin = Origin(at, last, scale, gap)
         said = forecast(parts, origin, horizon, prior, config)
-        made = self._made(parts, origin, said)
+        made = self._made(parts, origin, said, torch.full_like(question.elapsed_s, torch.nan))
         final, leads = finish(made), leads_of(gap, said.mix.shape[1], said.mix.device)
         mean, quantiles = spread(parts, final, choose(parts, final, leads), leads)
         return self._outlook(made, parts, mean[:, :horizon], quantiles[..., :horizon])
 
-    def _made(self, parts: Parts, origin: Origin, said: Forecast) -> Made:
+    def _made(self, parts: Parts, origin: Origin, said: Forecast, ticks: Tensor) -> Made:
         seen = features(parts, origin, said) if self._has_network else torch.empty(len(said.mix), 0)
         newest = scaling.join_anchor(parts["anchor"]) + parts["ring"][:, 0]
         series = parts["series"].long() if "series" in parts else torch.zeros_like(newest, dtype=torch.int64)
-        return Made(said.mix, said.error, said.scale, parts["count"].clone(), newest, series, seen)
+        rows = torch.arange(len(newest), device=newest.device)
+        return Made(said.mix, said.error, said.scale, parts["count"].clone(), newest, series, rows, ticks, seen)
 
     def _outlook(self, made: Made, parts: Parts, mean: Tensor, quantiles: Tensor) -> Outlook:
         drift = torch.stack([parts["drift"][:, 0], ticks_since_break(parts)], dim=1)

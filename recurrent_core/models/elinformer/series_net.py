@@ -35,17 +35,18 @@ class ResidualBlock(nn.Module):
 class SeriesNet(nn.Module):
     """Origins, the numbers of their series and what they hear of their group -> shift of the mix."""
 
-    def __init__(self, num_series: int, sees_levels: bool) -> None:
+    def __init__(self, num_series: int, sees_levels: bool, num_heard: int = NUM_HEARD) -> None:
         """Weights at birth, when it says nothing.
 
         Args:
             num_series: series with an embedding of their own, 1 and up.
+            num_heard: floats that it is told besides.
         """
         super().__init__()
         self.num_series = num_series
         self.inlet = Inlet(sees_levels)
         self.embedding = nn.Embedding(num_series + 1, EMBEDDING)
-        self.first = nn.Linear(NUM_INPUTS + EMBEDDING + NUM_HEARD, HIDDEN)
+        self.first = nn.Linear(NUM_INPUTS + EMBEDDING + num_heard, HIDDEN)
         self.blocks = nn.ModuleList(ResidualBlock() for _ in range(NUM_BLOCKS))
         self.out = nn.Linear(HIDDEN, NUM_LEADS)
         self.skip = nn.Linear(NUM_INPUTS, NUM_LEADS)
@@ -59,7 +60,7 @@ class SeriesNet(nn.Module):
 
         Args:
             shown: the origins.
-            heard: [n, NUM_HEARD] of the group, 0 where there is none.
+            heard: [n, num_heard], such as of the group; 0 where there is nothing.
         """
         inputs = self.inlet(shown)
         known = torch.where(shown.series <= self.num_series, shown.series, UNKNOWN)

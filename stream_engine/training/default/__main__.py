@@ -74,7 +74,7 @@ def write(sets: list[Origins], names: list[str], out: Path, regimen: Regimen, se
     """Learn from the sets and save the model; names: of the sets, for its card."""
     course = learn_distilled(sets, regimen, seed, num_seeds)
     facts = {"trained_on": ["generated series", *trained_on(names)], "seed": seed, "seeds": num_seeds}
-    model = Elinformer.untrained().with_networks(course.averaged.mix_net, None, "default", "1")
+    model = Elinformer.untrained().with_networks(course.averaged, "default", "1")
     save_model(model, out, facts | {"regimen": asdict(regimen)})
 
 

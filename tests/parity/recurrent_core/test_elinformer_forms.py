@@ -45,7 +45,8 @@ def numbered_rows(model: Elinformer, num: int) -> Tensor:
 
 def by_torch(model: Elinformer, arrival: Arrival, state: Tensor, horizon: int) -> Outlook:
     with torch.inference_mode():
-        return model._on_torch.advance(arrival, model.layout.views(state), horizon, model._prior(state), model._finish)
+        parts = model.layout.views(state)
+        return model._on_torch.advance(arrival, parts, horizon, model._prior(state), model._finisher(state))
 
 
 def worst(left: Outlook, right: Outlook) -> Tensor:
@@ -75,7 +76,7 @@ def test_the_compiled_loops_equal_the_equations(kind: str, horizon: int, seed: i
         asked = model.ask(question, compiled, horizon)
         with torch.inference_mode():
             parts = model.layout.views(plain)
-            answer = model._on_torch.ask(question, parts, horizon, model._prior(plain), model._finish)
+            answer = model._on_torch.ask(question, parts, horizon, model._prior(plain), model._finisher(plain))
         assert (worst(asked, answer) < 1e-3).all()
 
 

@@ -1,6 +1,7 @@
 """Artifacts: saved, loaded, refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from recurrent_core.errors import ArtifactError, ConfigError
 from recurrent_core.models.elinformer.model import Elinformer, Known
 from recurrent_core.weights import load_model, save_model
-from tests.support.models import with_series_nets
+from tests.support.models import with_history, with_series_nets
 
 
 @pytest.fixture
@@ -39,6 +40,27 @@ def test_a_trained_dress_knows_its_series_again(tmp_path: Path) -> None:
         0,
         0,
     ]
+
+
+@pytest.mark.parametrize("rules", [("entropy_equality",), ("gla", "conv+softmax_window")])
+def test_rules_of_attention_are_kept_in_the_artifact(rules: tuple[str, ...], tmp_path: Path) -> None:
+    model = with_history(5, Known(("s-1", "s-2")), 0.1, *rules)
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    assert again.config.attention == rules
+    assert again.layout_id == model.layout_id
+    assert all(torch.equal(again.tensors[name], tensor) for name, tensor in model.tensors.items())
+
+
+def test_states_and_weights_of_another_rule_are_foreign(tmp_path: Path) -> None:
+    known = Known(("s-1",))
+    models = [with_history(5, known, 0.1, rule) for rule in ("gla", "lightning", "gated_delta", "conv+gla")]
+    assert len({model.layout_id for model in models}) == 4
+    gla, lightning = models[:2]
+    with pytest.raises(ConfigError, match="do not fit"):
+        Elinformer(replace(lightning.config, attention=("gla",)), lightning.tensors, "x", "1", known)
+    with pytest.raises(ConfigError, match="unknown mechanism 'gls'; did you mean gla"):
+        Elinformer(replace(gla.config, attention=("gls",)), gla.tensors, "x", "1", known)
 
 
 def test_states_of_other_series_are_foreign() -> None:

@@ -9,12 +9,13 @@ import torch
 
 from recurrent_core import mixing, scaling
 from recurrent_core.models.elinformer.layout import READOUTS
-from recurrent_core.models.elinformer.model import PRIOR, Elinformer
+from recurrent_core.models.elinformer.model import PRIOR, Elinformer, Known
 from recurrent_core.models.interface import Arrival, Runs
-from stream_engine.backtest.ablation import VARIANTS, variants
+from stream_engine.backtest.ablation import DEAF, FORGETFUL, VARIANTS, variants
 from stream_engine.backtest.run import Candidate, Plan, run_backtest
 from stream_engine.errors import ConfigError
 from tests.support.engine import CountingModel
+from tests.support.models import with_history
 
 CPU = torch.device("cpu")
 
@@ -72,6 +73,15 @@ def test_scores_without_each_part_stand_beside_the_whole(tmp_path: Path) -> None
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "What each part is worth" in page
     assert all(name in page for name in VARIANTS)
+
+
+def test_a_trained_dress_is_shown_without_its_group_and_without_its_past() -> None:
+    model = with_history(2, Known(("a", "b")), 0.1, "gla")
+    found = variants(model)
+    assert list(found) == [DEAF, FORGETFUL, *VARIANTS]
+    assert not found[DEAF].hears_group
+    assert found[FORGETFUL].history_net is None
+    assert found[FORGETFUL].state_floats < model.state_floats
 
 
 def test_a_model_without_such_parts_is_refused() -> None:

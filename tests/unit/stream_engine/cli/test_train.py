@@ -1,6 +1,7 @@
 """`train` from the command line: an artifact that `backtest` takes, and clear refusals."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,32 @@ def test_the_calendar_of_training_goes_with_the_artifact(tmp_path: Path, caplog:
     assert not caplog.records, "the model's own calendar is taken without a word"
     assert CliRunner().invoke(app, [*arguments, "--country", "none"]).exit_code == 0
     assert "learned with the calendar Europe/Copenhagen, holidays of DK" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ("gla,linformer", "linformer cannot stream: .* memory_slots is its causal kin"),
+        ("softmax", "softmax cannot stream: .* softmax_window keeps the last readings"),
+        ("entropy-equalty", "unknown mechanism 'entropy-equalty'; did you mean entropy_equality"),
+    ],
+)
+def test_rules_that_cannot_be_had_are_refused_before_anything_is_read(rules: str, why: str, tmp_path: Path) -> None:
+    arguments = ["train", str(tmp_path / "not there.csv"), "--out", str(tmp_path / "mine"), "--attention", rules]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code != 0
+    assert re.search(why, str(refused.exception))
+
+
+def test_a_rule_that_is_asked_for_goes_with_the_artifact(tmp_path: Path) -> None:
+    data, out = write_wide(tmp_path / "tide.csv", *tide()), tmp_path / "mine"
+    cuts = ["--train-end", "216", "--valid-end", "264", "--steps", "3", "--out", str(out)]
+    trained = CliRunner().invoke(app, ["train", str(data), *cuts, "--attention", "conv+lightning,entropy_equality"])
+    assert trained.exit_code == 0, trained.output
+    told = CliRunner().invoke(app, ["model", "info", str(out)])
+    assert "conv+lightning, entropy_equality" in told.stdout
+    arguments = ["backtest", str(data), "--test-start", "264", "--model", str(out), "--baselines", "none", "--json"]
+    assert CliRunner().invoke(app, [*arguments, "--ablate"]).exit_code == 0
 
 
 def test_an_unknown_country_is_refused_with_the_nearest(tmp_path: Path) -> None:

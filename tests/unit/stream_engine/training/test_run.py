@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from recurrent_core.models.elinformer.mix_net import MixNet
+from recurrent_core.models.elinformer.networks import Networks
 from recurrent_core.weights import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, load_card, load_model
 from stream_engine.backtest.baselines import BASELINES
 from stream_engine.backtest.run import Candidate, Plan, run_backtest
 from stream_engine.errors import ConfigError
 from stream_engine.localtime import Calendar
 from stream_engine.training import run
-from stream_engine.training.fit import Course, Networks, Regimen, flipped, judge
+from stream_engine.training.fit import Course, Regimen, flipped, judge
 from stream_engine.training.harvest import Origins, Sampling, harvest
 from stream_engine.training.keep import KEPT_FILE
 from stream_engine.training.material import Cuts, read_parts
@@ -56,6 +57,19 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
     with pytest.raises(KilledError):
         run_training(other, killed_at(stage, steps))
     assert (other.out / KEPT_FILE).exists() == (stage != "inner harvest")
+    run_training(other)
+    assert files(other) == files(plan)
+
+
+@pytest.mark.parametrize(("stage", "steps"), [("choose: 12", 9), ("learn", 5)])
+def test_attention_over_the_past_is_taken_up_after_a_kill_too(
+    stage: str, steps: int, plan: TrainPlan, tmp_path: Path
+) -> None:
+    plan = replace(plan, regimen=replace(plan.regimen, attention=("entropy_equality", "gla")))
+    assert run_training(plan)["regimen"]["attention"] == ("entropy_equality", "gla")
+    other = replace(plan, out=tmp_path / "other")
+    with pytest.raises(KilledError):
+        run_training(other, killed_at(stage, steps))
     run_training(other)
     assert files(other) == files(plan)
 

@@ -33,7 +33,7 @@ def courses(plan: TrainPlan, ranks: Ranks) -> dict[str, object]:
     """Whether both processes have the same networks after some steps, and how far they are from one process's."""
     origins, ends = origins_of(plan), {}
     for name, who in (("together", ranks), ("alone", ALONE)):
-        course = Course([origins], Regimen(num_steps=20, batch=256), 1, num_series=3, ranks=who)
+        course = Course([origins], Regimen(num_steps=20, batch=256, attention=("gla",)), 1, num_series=3, ranks=who)
         course.learn(20)
         ends[name] = torch.cat([weight.detach().flatten() for weight in course.networks.parameters()])
     each = ranks.gathered(ends["together"])
@@ -48,7 +48,11 @@ def main(folder: Path) -> None:
     """Two trainings, one of them in two goes."""
     run.KEEP_STEPS = 4
     plan = TrainPlan(
-        (folder / "tide.csv",), folder / "whole", cuts=Cuts("216", "264"), lengths=(6, 12), regimen=Regimen(batch=64)
+        (folder / "tide.csv",),
+        folder / "whole",
+        cuts=Cuts("216", "264"),
+        lengths=(6, 12),
+        regimen=Regimen(batch=64, attention=("elu",)),
     )
     with joined(torch.device("cpu")) as ranks:
         run_training(plan, ranks=ranks)
