@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 WEEK_S, MONDAY_S = 604_800, 345_600
 """1970-01-05 was a Monday."""
-BATCH = 32
+BATCH, MOST_RATE = 8, 1e-2
+"""Windows of a step, and the highest learning rate; chosen on validation windows (docs/diary.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def absolute_errors(net: nn.Module, windows: Windows, starts: Tensor) -> Tensor:
     """|error| of every cell, NaN where nothing is scored, [windows, num_out, sensors]."""
     net.eval()
     return torch.cat(
-        [(windows.forecasts(net, batch) - windows.targets(batch)).abs() for batch in in_batches(starts, 4 * BATCH)]
+        [(windows.forecasts(net, batch) - windows.targets(batch)).abs() for batch in in_batches(starts, 16 * BATCH)]
     )
 
 
@@ -117,8 +118,8 @@ def fit(
         told: hears of every step and its loss.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, num_steps)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=MOST_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MOST_RATE, num_steps)
     fitted, choosing = starts
     best, kept, scores, seconds = float("inf"), copy.deepcopy(net.state_dict()), [], []
     for step in range(num_steps):

@@ -25,7 +25,7 @@ from recurrent_core.models.elinformer_window.model import NUM_IN, NUM_OUT, Elinf
 from recurrent_core.ops.registry import MECHANISMS
 from stream_engine.backtest.diebold_mariano import diebold_mariano
 from stream_engine.cli.progress import shown_progress
-from stream_engine.training.window import Windows, absolute_errors, fit
+from stream_engine.training.window import BATCH, Windows, absolute_errors, fit
 from tests.benchmarks.grids import DATA, read_grid
 from tests.benchmarks.results import FOLDER, where_and_when
 
@@ -53,7 +53,7 @@ not a copy.
 
     {command}
 """
-LEGEND = """{steps} steps of 32 windows; mean ± deviation over {seeds} seeds, all test windows{few}. *Against softmax*:
+LEGEND = """{steps} steps of {batch} windows; mean ± deviation over {seeds} seeds, all test windows{few}. *Against softmax*:
 difference of the MAE, and p of a Diebold-Mariano test of the windows' errors, seeds averaged. *Step*: ms of a training
 step, one thread, two trainings at a time. *Memory*: what training added to the process. *Entropy*: of the weights over
 time at a window's end, over log 12 (signed weights by their absolute value)."""
@@ -71,8 +71,8 @@ class Budget:
     stride: int
 
 
-FULL = Budget(tuple(SPLITS), RULES, 3, 1500, 15, 1)
-QUICK = Budget(("pemsd7_25", "metr_la_tail65"), ("softmax", "entropy_equality", "elu"), 2, 60, 3, 24)
+FULL = Budget(tuple(SPLITS), RULES, 3, 4000, 15, 1)
+QUICK = Budget(("pemsd7_25", "metr_la_tail65"), ("softmax", "entropy_equality", "elu"), 2, 240, 3, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def page(runs: list[Run], budget: Budget, command: str) -> str:
     if missing:
         seeds = max(seed for _, seed in found) + 1
         lines += [f"**Not all is run yet**: {missing} trainings are missing; so far up to {seeds} of the seeds.", ""]
-    lines += [LEGEND.format(steps=budget.steps, seeds=budget.seeds, few=few)]
+    lines += [LEGEND.format(steps=budget.steps, batch=BATCH, seeds=budget.seeds, few=few)]
     for name in budget.sets:
         lines += ["", f"## {name}", "", "| rule | MAE | RMSE | MAPE % | against softmax | step | memory | entropy |"]
         lines += ["|---|---|---|---|---|---|---|---|"]

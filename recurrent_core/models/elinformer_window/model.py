@@ -17,25 +17,38 @@ from recurrent_core.ops.registry import mechanism_class
 
 NUM_IN = NUM_OUT = 12
 TIME_WIDTH, TIME_HEADS = 16, 2
-WIDTH, SENSOR_HEADS = 64, 4
+WIDTH, SENSOR_HEADS, NUM_BLOCKS = 64, 4, 2
 CELLS_A_DAY, DAYS_A_WEEK = 288, 7
 STAND_IN = "softmax"
 """What reads across sensors where the rule cannot, since it lives on the order."""
 
 
+class Block(nn.Module):
+    """x + mlp(norm x)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., width]; the same comes out."""
+        hidden: Tensor = x + self.mlp(self.norm(x))
+        return hidden
+
+
 class Layer(nn.Module):
-    """x + attention(norm x), then x + mlp(norm x)."""
+    """x + attention(norm x), then a block."""
 
     def __init__(self, width: int, num_heads: int, rule: str, choices: Mapping[str, Any]) -> None:
         super().__init__()
-        self.norm, self.mlp_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width)
         self.attention = AttentionLayer(width, num_heads, rule, choices)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.block = Block(width)
 
     def forward(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
         """attend is one of the attention's own forms."""
-        x = x + attend(self.norm(x))
-        hidden: Tensor = x + self.mlp(self.mlp_norm(x))
+        hidden: Tensor = self.block(x + attend(self.norm(x)))
         return hidden
 
 
@@ -62,6 +75,9 @@ class ElinformerWindow(nn.Module):
         self.join = nn.Linear(NUM_IN * TIME_WIDTH + NUM_IN, WIDTH)
         self.sensor = nn.Parameter(0.02 * torch.randn(num_sensors, WIDTH))
         self.time_of_day, self.day = nn.Embedding(CELLS_A_DAY, WIDTH), nn.Embedding(DAYS_A_WEEK, WIDTH)
+        for table in (self.time_of_day, self.day):
+            nn.init.normal_(table.weight, std=0.02)
+        self.blocks = nn.Sequential(*(Block(WIDTH) for _ in range(NUM_BLOCKS)))
         self.over_sensors = Layer(WIDTH, SENSOR_HEADS, across, over_sensors)
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, NUM_OUT)
@@ -85,7 +101,7 @@ class ElinformerWindow(nn.Module):
         joined = self.join(torch.cat([tokens.flatten(-2), rows], dim=-1))
         cell = (second_of_week % 86400 * CELLS_A_DAY / 86400).long()
         when = self.time_of_day(cell) + self.day((second_of_week / 86400).long())
-        hidden = joined + self.sensor + when.unsqueeze(1)
+        hidden = self.blocks(joined + self.sensor + when.unsqueeze(1))
         hidden = self.over_sensors(hidden, self.over_sensors.attention.across)
         changes: Tensor = self.head(self.norm(hidden))
         return (rows[..., -1:] + changes).mT
