@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recurrent_core.errors import ConfigError
 from recurrent_core.layers.attention import AttentionLayer
+from recurrent_core.layers.block import Block
 from recurrent_core.layers.temporal_conv import TemporalConv
 from recurrent_core.ops.mechanism import State
 
@@ -34,7 +35,7 @@ class LayerChoice:
 
 
 class Layer(nn.Module):
-    """x + conv(norm x), then x + attention(norm x), then x + mlp(norm x)."""
+    """x + conv(norm x), then x + attention(norm x), then a block."""
 
     def __init__(self, d_model: int, num_heads: int, choice: LayerChoice) -> None:
         super().__init__()
@@ -42,8 +43,7 @@ class Layer(nn.Module):
         self.conv = TemporalConv(d_model, choice.conv_width, choice.conv_dilation) if choice.conv_width else None
         self.attention_norm = nn.LayerNorm(d_model)
         self.attention = AttentionLayer(d_model, num_heads, choice.rule, choice.choices)
-        self.mlp_norm = nn.LayerNorm(d_model)
-        self.mlp = nn.Sequential(nn.Linear(d_model, 2 * d_model), nn.GELU(), nn.Linear(2 * d_model, d_model))
+        self.block = Block(d_model)
 
     def parts(self) -> dict[str, tuple[int, ...]]:
         """The state's parts of one slot."""
@@ -59,8 +59,7 @@ class Layer(nn.Module):
             x, after = x + filtered, {f"conv.{part}": tensor for part, tensor in conv_state.items()}
         attend: Callable[..., tuple[Tensor, State]] = getattr(self.attention, form)
         attended, own = attend(self.attention_norm(x), elapsed, is_written, _below("attention", state))
-        x = x + attended
-        return x + self.mlp(self.mlp_norm(x)), {**after, **{f"attention.{part}": own[part] for part in own}}
+        return self.block(x + attended), {**after, **{f"attention.{part}": own[part] for part in own}}
 
 
 class Stack(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recurrent_core.errors import ConfigError, ShapeError
 from recurrent_core.layers.attention import AttentionLayer
+from recurrent_core.layers.block import Block
 from recurrent_core.ops.registry import mechanism_class
 
 NUM_IN = NUM_OUT = 12
@@ -21,20 +22,6 @@ WIDTH, SENSOR_HEADS, NUM_BLOCKS = 64, 4, 2
 CELLS_A_DAY, DAYS_A_WEEK = 288, 7
 STAND_IN = "softmax"
 """What reads across sensors where the rule cannot, since it lives on the order."""
-
-
-class Block(nn.Module):
-    """x + mlp(norm x)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [..., width]; the same comes out."""
-        hidden: Tensor = x + self.mlp(self.norm(x))
-        return hidden
 
 
 class Layer(nn.Module):
