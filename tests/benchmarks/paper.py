@@ -53,10 +53,10 @@ not a copy.
 
     {command}
 """
-LEGEND = """{steps} steps of {batch} windows; mean ± deviation over {seeds} seeds, all test windows{few}. *Against softmax*:
-difference of the MAE, and p of a Diebold-Mariano test of the windows' errors, seeds averaged. *Step*: ms of a training
-step, one thread, two trainings at a time. *Memory*: what training added to the process. *Entropy*: of the weights over
-time at a window's end, over log 12 (signed weights by their absolute value)."""
+LEGEND = """{steps} steps of {batch} windows; mean ± deviation over {seeds} seeds, all test windows{few}.
+*Against softmax*: difference of the MAE, and p of a Diebold-Mariano test of the windows' errors, seeds averaged.
+*Step*: ms of a training step, one thread, two trainings at a time. *Memory*: what training added to the process.
+*Entropy*: of the weights over time at a window's end, over log 12 (signed weights by their absolute value)."""
 
 
 @dataclass(frozen=True, slots=True)

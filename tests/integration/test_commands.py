@@ -11,8 +11,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from recurrent_core.models.elinformer.model import Elinformer, Known
 from recurrent_core.weights import load_model, save_model
 from tests.support.kafka_server import KafkaServer
+from tests.support.models import with_history
 from tests.support.processes import free_port
 from tests.support.program import Program, run_program
 from tests.support.topics import NewRecord, committed_offsets, consume_all, create_topic, produce, topic_names
@@ -131,6 +133,30 @@ def test_four_lines_attach_the_engine_to_a_topic(site: Site, client: str) -> Non
         assert headers["detail"]
         assert record.key is None
         assert record.value == sent[place] or int(headers["truncated"]) == len(sent[place] or b"")
+
+
+def test_rules_of_attention_stream_and_the_state_of_another_one_is_refused(site: Site, tmp_path: Path) -> None:
+    known = Known(("s-0", "s-1"))
+    for rule in ("entropy_equality", "gla"):
+        save_model(with_history(1, known, 0.1, "conv+softmax_window", rule), tmp_path / rule)
+    readings = [message(f"s-{number}", tick, 50 + tick % 7 + number) for tick in range(40) for number in range(3)]
+    produce(site.kafka, site.topic, readings[:60])
+    ours, other = (("--set", f"model={tmp_path / rule}") for rule in ("entropy_equality", "gla"))
+    assert site.run_until(60, *ours) == 0, site.log.read_text()
+    produce(site.kafka, site.topic, readings[60:])
+    assert site.run_until(120, *other) == 2
+    assert "elinformer" in site.log.read_text()
+    assert "set model back" in site.log.read_text()
+    assert site.run_until(120, *ours) == 0, site.log.read_text()
+    bodies = [orjson.loads(record.value or b"") for record in consume_all(site.kafka, f"{site.topic}-forecasts")]
+    assert len(bodies) == 120
+    model = load_model(tmp_path / "entropy_equality")
+    last = {body["sensor"]: body for body in bodies if body["origin"] == 1_700_000_000_000 + 39 * 300_000}
+    sensors = ("s-0", "s-1", "s-2")
+    assert set(last) == set(sensors)
+    assert all(body["model"] == "history@1" for body in last.values())
+    assert isinstance(model, Elinformer)
+    assert model.config.attention == ("conv+softmax_window", "entropy_equality")
 
 
 def test_a_restart_goes_on_where_the_last_run_stopped(site: Site) -> None:
