@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,13 @@ from stream_engine.localtime import calendar_of
 
 if TYPE_CHECKING:
     from stream_engine.training.run import Watcher
+
+
+class Architecture(StrEnum):
+    """What can be trained."""
+
+    ELINFORMER = "elinformer"
+    WINDOW = "elinformer_window"
 
 
 def train(  # noqa: PLR0913 (one argument per option)
@@ -49,12 +57,20 @@ def train(  # noqa: PLR0913 (one argument per option)
     steps: Annotated[
         int | None, typer.Option(min=1, help="gradient steps; default: 1000 or 4000, as the inner split has it")
     ] = None,
+    model: Annotated[
+        Architecture,
+        typer.Option(
+            help="elinformer streams; elinformer_window, the paper's, reads 12 rows of all sensors anew at every forecast "
+            "and is there to compare rules of attention by"
+        ),
+    ] = Architecture.ELINFORMER,
     attention: Annotated[
         str | None,
         typer.Option(
             metavar="RULE[,RULE]",
-            help="let each series attend to its own past by this rule (one layer each where several are named, "
-            "conv+RULE with a causal convolution before it); docs/mechanisms.md lists them; default: none",
+            help="rule of attention, as docs/mechanisms.md lists them. elinformer: each series attends to its own past "
+            "by it (one layer each where several are named, conv+RULE with a causal convolution before it; default: "
+            "none). elinformer_window: over time and sensors (default: entropy_equality)",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="the artifact's name; default: the first file's")] = None,
@@ -79,7 +95,11 @@ def train(  # noqa: PLR0913 (one argument per option)
     from stream_engine.training.material import Cuts
     from stream_engine.training.ranks import joined
     from stream_engine.training.run import LENGTHS, REGIMEN, TrainPlan, run_training
+    from stream_engine.training.window_run import RULE, STEPS, run_window_training
 
+    is_windowed = model is Architecture.WINDOW
+    rules = tuple(filter(None, (attention or (RULE if is_windowed else "")).split(",")))
+    default_steps = (STEPS,) if is_windowed else LENGTHS
     plan = TrainPlan(
         paths=tuple(data),
         out=out,
@@ -87,21 +107,24 @@ def train(  # noqa: PLR0913 (one argument per option)
         choice=Choice(channel, mask_zeros, condition(valid_where)),
         cuts=Cuts(train_end, valid_end),
         calendar=calendar_of(timezone(zone), country(holidays), None),
-        lengths=LENGTHS if steps is None else (steps,),
-        regimen=replace(REGIMEN, attention=tuple(filter(None, (attention or "").split(",")))),
+        lengths=default_steps if steps is None else (steps,),
+        regimen=replace(REGIMEN, attention=rules),
         seed=seed,
         num_seeds=seeds,
         threads=threads,
     )
     with joined(choose_device(device)) as ranks, _watched(is_shown=not is_json and ranks.is_first) as watcher:
-        facts = run_training(plan, watcher, ranks)
+        if not is_windowed:
+            facts = run_training(plan, watcher, ranks)
+        elif ranks.is_first:
+            facts = run_window_training(plan, watcher, ranks.device)
     if not ranks.is_first:
         return
     if is_json:
         typer.echo(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
         return
     console = Console()
-    for line in summary(facts):
+    for line in window_summary(facts) if is_windowed else summary(facts):
         console.print(line, highlight=False)
     console.print(f"written: {out}", highlight=False)
 
@@ -120,9 +143,25 @@ def summary(facts: dict[str, Any]) -> list[str]:
         if verdict is None
         else f"  validation: {_told(verdict)}"
     )
-    for part, scores in facts["scores"].items():
-        told = (f"{name} {own['mae']:.4g} / {own['rmse']:.4g}" for name, own in scores.items() if own["count"])
-        lines += [f"{part}, validation rows, MAE / RMSE: {', '.join(told)}"] if scores else []
+    return lines + _scores(facts["scores"])
+
+
+def window_summary(facts: dict[str, Any]) -> list[str]:
+    """The same of a windowed model's."""
+    steps, best = facts["steps"], min(facts["validation_mae"])
+    return [
+        f"{facts['parameters']:,} parameters, {facts['num_sensors']} sensors, {steps} steps, {facts['attention']}",
+        f"best of {len(facts['validation_mae'])} looks at some validation windows: MAE {best:.4g}",
+        *_scores(facts["scores"]),
+    ]
+
+
+def _scores(scores: dict[str, dict[str, dict[str, float]]]) -> list[str]:
+    """A line for each part that was scored."""
+    lines = []
+    for part, by_name in scores.items():
+        told = (f"{name} {own['mae']:.4g} / {own['rmse']:.4g}" for name, own in by_name.items() if own["count"])
+        lines += [f"{part}, validation rows, MAE / RMSE: {', '.join(told)}"] if by_name else []
     return lines
 
 

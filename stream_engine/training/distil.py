@@ -14,6 +14,7 @@ from torch import Tensor
 from recurrent_core.models.elinformer.mix_net import MixNet
 from stream_engine.training.fit import Course, Regimen, spoken
 from stream_engine.training.harvest import Origins
+from stream_engine.training.keep import under
 
 _TEACHER = "teacher."
 
@@ -64,13 +65,9 @@ def teachers_state(networks: Sequence[MixNet]) -> dict[str, Tensor]:
 def teachers_of(tensors: dict[str, Tensor]) -> list[MixNet]:
     """The teachers among the tensors, in their order."""
     teachers: list[MixNet] = []
-    while own := _under(f"{_TEACHER}{len(teachers)}.", tensors):
+    while own := under(f"{_TEACHER}{len(teachers)}.", tensors):
         with torch.random.fork_rng():
             network = MixNet()
         network.load_state_dict(own)
         teachers.append(network)
     return teachers
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

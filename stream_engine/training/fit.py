@@ -22,6 +22,7 @@ from recurrent_core.models.elinformer.mix_net import MixNet, says
 from recurrent_core.models.elinformer.networks import Networks
 from recurrent_core.models.elinformer.series_net import SeriesNets
 from stream_engine.training.harvest import Origins, moment_starts
+from stream_engine.training.keep import under
 from stream_engine.training.lanes import STRETCH, Lanes
 from stream_engine.training.ranks import ALONE, Ranks
 
@@ -177,8 +178,8 @@ class Course:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up what `state` gave."""
-        self.networks.load_state_dict(_under("networks.", tensors))
-        self.averaged.load_state_dict(_under("averaged.", tensors))
+        self.networks.load_state_dict(under("networks.", tensors))
+        self.averaged.load_state_dict(under("averaged.", tensors))
         for name, weight in self.networks.named_parameters():
             keys = ("step", "exp_avg", "exp_avg_sq")
             own = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
@@ -330,7 +331,3 @@ def judge(networks: Networks, origins: Origins, size: int = 8192) -> Verdict:
     mae, wql, mix_mae, mix_wql, num_inside = sums.tolist()
     num_cells = int((origins.weights > 0).sum())
     return Verdict(mae / max(mix_mae, 1e-30), wql / max(mix_wql, 1e-30), num_inside / max(num_cells, 1))
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -18,6 +18,11 @@ KEPT_FILE = "training.safetensors"
 _FINGERPRINT, _DECIDED = "fingerprint", "decided"
 
 
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with this, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 class Keeper:
     """The file of one run; owned by it."""
 

@@ -5,16 +5,19 @@ I know nothing of the network but that it maps windows to forecasts, nor of wher
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-WEEK_S, MONDAY_S = 604_800, 345_600
-"""1970-01-05 was a Monday."""
+from stream_engine.records import Float64s, Int64s
+from stream_engine.training.keep import Keeper, under
+
+_SCORES, _STEP = "valid_mae", "step"
 BATCH, MOST_RATE = 8, 1e-2
 """Windows of a step, and the highest learning rate; chosen on validation windows (docs/diary.md)."""
 
@@ -43,12 +46,14 @@ class Windows:
 
     @classmethod
     def of(
-        cls, readings: NDArray[np.float64], times_s: NDArray[np.int64], fit_rows: int, num_in: int, num_out: int
+        cls, readings: Float64s, second_of_week: NDArray[np.number], fit_rows: int, num_in: int, num_out: int
     ) -> "Windows":
         """Windows of readings [rows, sensors], NaN where there is none, scaled by the first fit_rows."""
-        with np.errstate(invalid="ignore"):
-            mean, std = np.nanmean(readings[:fit_rows], axis=0), np.nanstd(readings[:fit_rows], axis=0)
-        mean, std = np.nan_to_num(mean), np.where(std > 0, std, 1.0)
+        known = readings[:fit_rows]
+        count = np.maximum(np.isfinite(known).sum(axis=0), 1)
+        mean = np.nansum(known, axis=0) / count
+        std = np.sqrt(np.nansum((known - mean) ** 2, axis=0) / count)
+        std = np.where(std > 0, std, 1.0)
         is_there = ~np.isnan(readings)
         last = np.maximum.accumulate(np.where(is_there, np.arange(len(readings))[:, None], -1), axis=0)
         filled = np.where(last >= 0, np.take_along_axis(readings, np.maximum(last, 0), axis=0), mean)
@@ -56,12 +61,22 @@ class Windows:
             torch.from_numpy((filled - mean) / std).float(),
             torch.from_numpy(is_there),
             torch.from_numpy(readings).float(),
-            torch.from_numpy((times_s - MONDAY_S) % WEEK_S),
+            torch.from_numpy(second_of_week),
             torch.from_numpy(mean).float(),
             torch.from_numpy(std).float(),
             num_in,
             num_out,
         )
+
+    def to(self, device: torch.device) -> "Windows":
+        """The same on a device."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return Windows(*(each.to(device) if isinstance(each, Tensor) else each for each in columns))
+
+    @property
+    def last_values(self) -> Tensor:
+        """The last reading of each row's sensors, [rows, sensors], in the readings' unit: persistence."""
+        return self.values * self.std + self.mean
 
     def inputs(self, starts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the network sees of these windows."""
@@ -79,11 +94,27 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Effort:
+    """Batches of BATCH in all, over so many looks at the validation windows; seed of the batches."""
+
+    num_steps: int
+    num_epochs: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """What came of a training: validation MAE of each epoch, and median seconds of a step."""
 
     valid_mae: list[float]
     step_s: float
+
+
+def whole_starts(ticks: Int64s, first: int, last: int, num_rows: int, stride: int = 1) -> Tensor:
+    """First rows, from first to last, every stride, of the windows of num_rows rows with none missing between."""
+    starts = np.arange(max(first, 0), last + 1, stride)
+    starts = starts[starts + num_rows <= len(ticks)]
+    return torch.from_numpy(starts[ticks[starts + num_rows - 1] - ticks[starts] == num_rows - 1])
 
 
 def in_batches(starts: Tensor, size: int = BATCH) -> Iterator[Tensor]:
@@ -104,25 +135,33 @@ def fit(
     net: nn.Module,
     windows: Windows,
     starts: tuple[Tensor, Tensor],
-    num_steps: int,
-    num_epochs: int,
-    seed: int,
+    effort: Effort,
     told: Callable[[int, float], None] = lambda _step, _loss: None,
+    keeper: Keeper | None = None,
 ) -> Trained:
     """Train a network in place; the weights of the best epoch on the validation windows stay.
 
     Args:
         starts: the first rows of the windows to fit, and of those that choose.
-        num_steps: batches of BATCH in all, over num_epochs looks at the validation windows.
-        seed: of the batches.
         told: hears of every step and its loss.
+        keeper: where the progress is written after every epoch, and taken up from.
     """
-    generator = torch.Generator().manual_seed(seed)
+    num_steps, num_epochs = effort.num_steps, effort.num_epochs
+    generator = torch.Generator().manual_seed(effort.seed)
     optimiser = torch.optim.AdamW(net.parameters(), lr=MOST_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MOST_RATE, num_steps)
     fitted, choosing = starts
-    best, kept, scores, seconds = float("inf"), copy.deepcopy(net.state_dict()), [], []
-    for step in range(num_steps):
+    decided, tensors = ({}, {}) if keeper is None else keeper.load()
+    scores: list[float] = decided.get(_SCORES, [])
+    begin = decided.get(_STEP, 0)
+    best, kept = min(scores, default=float("inf")), copy.deepcopy(net.state_dict())
+    if tensors:
+        kept = _take_up(tensors, net, optimiser, generator)
+        with warnings.catch_warnings(action="ignore"):  # that no step of the optimiser came before
+            for _ in range(begin):
+                schedule.step()
+    seconds = []
+    for step in range(begin, num_steps):
         net.train()
         begun = time.perf_counter()
         batch = fitted[torch.randint(len(fitted), (BATCH,), generator=generator)]
@@ -141,5 +180,31 @@ def fit(
             scores.append(float(absolute_errors(net, windows, choosing).nanmean()))
             if scores[-1] < best:
                 best, kept = scores[-1], copy.deepcopy(net.state_dict())
+            if keeper is not None:
+                state = _progress(net, kept, optimiser, generator)
+                keeper.save({_SCORES: scores, _STEP: step + 1}, state)
     net.load_state_dict(kept)
-    return Trained(scores, float(np.median(seconds)))
+    return Trained(scores, float(np.median(seconds)) if seconds else 0.0)
+
+
+def _progress(
+    net: nn.Module, kept: dict[str, Tensor], optimiser: torch.optim.Optimizer, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """All that a later process needs to go on, by name."""
+    tensors = {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
+    tensors |= {f"kept.{name}": tensor for name, tensor in kept.items()}
+    for name, weight in net.named_parameters():
+        tensors |= {f"optimiser.{key}.{name}": value for key, value in optimiser.state[weight].items()}
+    return tensors | {"draw": generator.get_state()}
+
+
+def _take_up(
+    tensors: dict[str, Tensor], net: nn.Module, optimiser: torch.optim.Optimizer, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Take up what `_progress` gave; the weights of the best epoch."""
+    net.load_state_dict(under("net.", tensors))
+    for name, weight in net.named_parameters():
+        keys = [key for key in ("step", "exp_avg", "exp_avg_sq") if f"optimiser.{key}.{name}" in tensors]
+        optimiser.state[weight] = {key: tensors[f"optimiser.{key}.{name}"] for key in keys}
+    generator.set_state(tensors["draw"])
+    return under("kept.", tensors)

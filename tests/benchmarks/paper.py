@@ -25,11 +25,13 @@ from recurrent_core.models.elinformer_window.model import NUM_IN, NUM_OUT, Elinf
 from recurrent_core.ops.registry import MECHANISMS
 from stream_engine.backtest.diebold_mariano import diebold_mariano
 from stream_engine.cli.progress import shown_progress
-from stream_engine.training.window import BATCH, Windows, absolute_errors, fit
-from tests.benchmarks.grids import DATA, read_grid
+from stream_engine.training.window import BATCH, Effort, Windows, absolute_errors, fit, whole_starts
+from tests.benchmarks.grids import DATA, WEEK_S, read_grid
 from tests.benchmarks.results import FOLDER, where_and_when
 
 ROOT = Path(__file__).parents[2]
+MONDAY_S = 345_600
+"""1970-01-05 was a Monday."""
 SPLITS = {
     "pemsd7_25": ((0, 7579), (7603, 10113), (10137, 12648)),
     "metr_la_tail65": ((0, 2809), (2833, 3385), (3409, 10258)),
@@ -101,17 +103,13 @@ class Run:
 def windows_of(name: str) -> Windows:
     """A set as windows; PeMSD7's weekends and other gaps are never within one (see `starts_of`)."""
     grid = read_grid(name)
-    return Windows.of(grid.readings, grid.times_s, SPLITS[name][0][1] + NUM_IN, NUM_IN, NUM_OUT)
+    second_of_week = (grid.times_s - MONDAY_S) % WEEK_S
+    return Windows.of(grid.readings, second_of_week, SPLITS[name][0][1] + NUM_IN, NUM_IN, NUM_OUT)
 
 
 def starts_of(name: str, part: int, stride: int) -> torch.Tensor:
     """First rows of the windows of a part of the split, without those across a gap."""
-    grid = read_grid(name)
-    first, last = SPLITS[name][part]
-    starts = np.arange(first, last + 1, stride)
-    starts = starts[starts + NUM_IN + NUM_OUT <= len(grid.ticks)]
-    spans = grid.ticks[starts + NUM_IN + NUM_OUT - 1] - grid.ticks[starts]
-    return torch.from_numpy(starts[spans == NUM_IN + NUM_OUT - 1])
+    return whole_starts(read_grid(name).ticks, *SPLITS[name][part], NUM_IN + NUM_OUT, stride)
 
 
 def train(name: str, rule: str, seed: int, budget: Budget) -> Run:
@@ -123,7 +121,7 @@ def train(name: str, rule: str, seed: int, budget: Budget) -> Run:
     begun = time.perf_counter()
     net = ElinformerWindow(windows.values.shape[1], rule)
     split = starts_of(name, 0, 1), starts_of(name, 1, LEAST_VALID)
-    trained = fit(net, windows, split, budget.steps, budget.epochs, seed)
+    trained = fit(net, windows, split, Effort(budget.steps, budget.epochs, seed))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     starts = starts_of(name, 2, budget.stride)
     absolute = absolute_errors(net, windows, starts).numpy()

@@ -40,7 +40,13 @@ class Layer(nn.Module):
 
 
 class ElinformerWindow(nn.Module):
-    """NUM_IN readings of every sensor in, NUM_OUT forecasts of each out."""
+    """NUM_IN readings of every sensor in, NUM_OUT forecasts of each out.
+
+    `mean` and `std`, [sensors], are what values are standardised by.
+    """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, num_sensors: int, rule: str) -> None:
         """Args: num_sensors, always the same ones; rule, by name, over time and, where it can, across sensors.
@@ -56,6 +62,8 @@ class ElinformerWindow(nn.Module):
         if rule == "linformer":
             over_sensors["rank"] = min(16, num_sensors)
         self.rule, self.num_sensors = rule, num_sensors
+        self.register_buffer("mean", torch.zeros(num_sensors))
+        self.register_buffer("std", torch.ones(num_sensors))
         self.token = nn.Linear(2, TIME_WIDTH)
         self.place = nn.Parameter(0.02 * torch.randn(NUM_IN, TIME_WIDTH))
         self.over_time = Layer(TIME_WIDTH, TIME_HEADS, rule, over_time)
@@ -92,6 +100,23 @@ class ElinformerWindow(nn.Module):
         hidden = self.over_sensors(hidden, self.over_sensors.attention.across)
         changes: Tensor = self.head(self.norm(hidden))
         return (rows[..., -1:] + changes).mT
+
+    @torch.no_grad()
+    def forecast(self, readings: Tensor, second_of_week: Tensor) -> Tensor:
+        """Forecasts in the unit of the readings, [batch, NUM_OUT, sensors].
+
+        Args:
+            readings: [batch, NUM_IN, sensors], NaN where there is none; a gap is filled with the window's reading
+                before it, the mean where there is none.
+            second_of_week: [batch], of the last row.
+        """
+        is_there = ~readings.isnan()
+        rows = torch.arange(readings.shape[1], device=readings.device)[:, None]
+        last = torch.where(is_there, rows, -1).cummax(dim=1).values
+        filled = torch.where(last >= 0, readings.gather(1, last.clamp(min=0)), self.mean.to(readings.dtype))
+        standardised = ((filled - self.mean) / self.std).float()
+        said: Tensor = self(standardised, is_there, second_of_week)
+        return said * self.std + self.mean
 
     def weights_over_time(self, values: Tensor, is_there: Tensor) -> Tensor | None:
         """What the last reading of each window weighs each with, [batch sensors, heads, NUM_IN]; None where a rule's

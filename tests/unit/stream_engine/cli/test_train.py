@@ -77,6 +77,19 @@ def test_a_rule_that_is_asked_for_goes_with_the_artifact(tmp_path: Path) -> None
     assert CliRunner().invoke(app, [*arguments, "--ablate"]).exit_code == 0
 
 
+def test_the_windowed_model_is_trained_by_the_same_command_and_says_why_it_cannot_stream(tmp_path: Path) -> None:
+    data, out = write_wide(tmp_path / "tide.csv", *tide()), tmp_path / "mine"
+    arguments = ["train", str(data), "--train-end", "216", "--valid-end", "264", "--steps", "30", "--out", str(out)]
+    trained = CliRunner().invoke(app, [*arguments, "--model", "elinformer_window", "--attention", "rala"])
+    assert trained.exit_code == 0, trained.output
+    assert "30 steps, rala" in trained.stdout
+    assert "validation rows, MAE / RMSE: model " in trained.stdout
+    told = CliRunner().invoke(app, ["model", "info", str(out), "--json"])
+    assert json.loads(told.stdout)["attention"] == "rala"
+    refused = CliRunner().invoke(app, ["backtest", str(data), "--test-start", "264", "--model", str(out)])
+    assert "cannot stream; train without --model" in str(refused.exception)
+
+
 def test_an_unknown_country_is_refused_with_the_nearest(tmp_path: Path) -> None:
     data = write_wide(tmp_path / "tide.csv", *tide())
     refused = CliRunner().invoke(app, ["train", str(data), "--out", str(tmp_path / "mine"), "--country", "Denmrk"])
