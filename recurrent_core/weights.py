@@ -144,8 +144,8 @@ def _build(folder: Path, card: dict[str, Any], config: dict[str, Any], weights: 
     """Make the model of an artifact whose files are whole."""
     if config.get("model") == WINDOW:
         raise ArtifactError(
-            f"{folder} holds {WINDOW}, which reads a window of all its sensors anew at every forecast and keeps no state, "
-            "so it cannot stream; train without --model for one that can"
+            f"{folder} holds {WINDOW}, which reads a window of all its sensors anew at every forecast and keeps no "
+            "state, so it cannot stream; train without --model for one that can"
         )
     model_class = MODELS.get(str(config.get("model")))
     if model_class is None:

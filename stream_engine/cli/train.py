@@ -60,8 +60,8 @@ def train(  # noqa: PLR0913 (one argument per option)
     model: Annotated[
         Architecture,
         typer.Option(
-            help="elinformer streams; elinformer_window, the paper's, reads 12 rows of all sensors anew at every forecast "
-            "and is there to compare rules of attention by"
+            help="elinformer streams; elinformer_window, the paper's, reads 12 rows of all sensors anew at every "
+            "forecast and is there to compare rules of attention by"
         ),
     ] = Architecture.ELINFORMER,
     attention: Annotated[

@@ -7,7 +7,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -70,8 +70,8 @@ class Windows:
 
     def to(self, device: torch.device) -> "Windows":
         """The same on a device."""
-        columns = (getattr(self, field.name) for field in fields(self))
-        return Windows(*(each.to(device) if isinstance(each, Tensor) else each for each in columns))
+        tensors = (self.values, self.is_there, self.truths, self.second_of_week, self.mean, self.std)
+        return Windows(*(each.to(device) for each in tensors), self.num_in, self.num_out)
 
     @property
     def last_values(self) -> Tensor:
