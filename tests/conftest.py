@@ -1,4 +1,6 @@
-"""Makes the fixtures of `tests/support/fixtures.py` known to every test."""
+"""Makes the fixtures of `tests/support/fixtures.py` known to every test; tells at the end what rules of attention kept."""
+
+import pytest
 
 from tests.support.fixtures import (
     _killable_kafka,
@@ -11,6 +13,7 @@ from tests.support.fixtures import (
     redis_url,
     secure,
 )
+from tests.support.promises import LIST, told
 
 __all__ = [
     "_killable_kafka",
@@ -23,3 +26,15 @@ __all__ = [
     "redis_url",
     "secure",
 ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The promises of the rules of attention, rule by rule, where they were looked at."""
+    names = {
+        outcome: [report.nodeid for report in terminalreporter.getreports(outcome) if LIST in report.nodeid]
+        for outcome in ("passed", "failed")
+    }
+    if any(names.values()):
+        terminalreporter.section("promises of the rules of attention")
+        for line in told(names["passed"], names["failed"]):
+            terminalreporter.line(line)

@@ -71,7 +71,8 @@ class Windows:
     def to(self, device: torch.device) -> "Windows":
         """The same on a device."""
         tensors = (self.values, self.is_there, self.truths, self.second_of_week, self.mean, self.std)
-        return Windows(*(each.to(device) for each in tensors), self.num_in, self.num_out)
+        values, is_there, truths, second_of_week, mean, std = (each.to(device) for each in tensors)
+        return Windows(values, is_there, truths, second_of_week, mean, std, self.num_in, self.num_out)
 
     @property
     def last_values(self) -> Tensor:
