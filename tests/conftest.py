@@ -1,4 +1,4 @@
-"""Makes the fixtures of `tests/support/fixtures.py` known to every test; tells at the end what rules of attention kept."""
+"""Makes the fixtures of `tests/support/fixtures.py` known to every test; tells what rules of attention kept."""
 
 import pytest
 
