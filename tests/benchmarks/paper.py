@@ -175,11 +175,12 @@ def page(runs: list[Run], budget: Budget, command: str) -> str:
         by_rule = {rule: [run for run in runs if (run.set, run.rule) == (name, rule)] for rule in budget.rules}
         for rule, ours in by_rule.items():
             if ours:
-                lines.append(_row(rule, ours, by_rule["softmax"], budget.stride))
+                label = rule if len(ours) == budget.seeds else f"{rule} ({len(ours)} of {budget.seeds} seeds)"
+                lines.append(_row(label, ours, by_rule["softmax"], budget.stride))
     return "\n".join(lines) + "\n"
 
 
-def _row(rule: str, ours: list[Run], softmax: list[Run], stride: int) -> str:
+def _row(label: str, ours: list[Run], softmax: list[Run], stride: int) -> str:
     cells = [
         f"{np.mean(column):.{digits}f} ± {np.std(column):.{digits}f}"
         for column, digits in (
@@ -189,7 +190,7 @@ def _row(rule: str, ours: list[Run], softmax: list[Run], stride: int) -> str:
         )
     ]
     against = ""
-    if rule != "softmax" and softmax:
+    if ours[0].rule != "softmax" and softmax:
         change = np.mean([run.mae for run in ours]) / np.mean([run.mae for run in softmax]) - 1.0
         errors, theirs = (np.mean([run.errors for run in group], axis=0) for group in (ours, softmax))
         name = ours[0].set
@@ -200,7 +201,7 @@ def _row(rule: str, ours: list[Run], softmax: list[Run], stride: int) -> str:
     entropies = [run.entropy for run in ours if run.entropy is not None]
     step, memory = np.median([run.step_ms for run in ours]), np.median([run.peak_mb for run in ours])
     entropy = f"{np.mean(entropies):.2f}" if entropies else ""
-    return f"| {rule} | {' | '.join(cells)} | {against} | {step:.0f} ms | {memory:.0f} MB | {entropy} |"
+    return f"| {label} | {' | '.join(cells)} | {against} | {step:.0f} ms | {memory:.0f} MB | {entropy} |"
 
 
 def main() -> None:
