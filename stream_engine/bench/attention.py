@@ -19,6 +19,7 @@ from recurrent_core.ops.mechanism import Recurrence
 from recurrent_core.ops.registry import MECHANISMS, make_mechanism, mechanism_class
 from recurrent_core.ops.run import make_run
 from stream_engine.bench.memory import PeakMemory
+from stream_engine.bench.process import KEEPING, Apart
 
 HEADS, SIZE = 4, 32
 SDPA = "sdpa"
@@ -80,23 +81,32 @@ def check_device(device: str) -> None:
 
 
 def sweep(
-    rule: str, over: str, lengths: Sequence[int], limit_s: float, device: str, memory: PeakMemory | None
+    rule: str,
+    over: str,
+    lengths: Sequence[int],
+    limit_s: float,
+    device: str,
+    memory: PeakMemory | None,
+    threads: int = 1,
 ) -> Iterator[Measured]:
     """Measure a rule at growing lengths, until the next is expected to take more than limit_s or MOST_BYTES.
 
     Where a pass was ended for its memory, it is the last of its rule.
     """
-    one_pass(rule, over, lengths[0], device)()  # compiles where it must, and wakes libraries
-    before: Measured | None = None
-    for length in lengths:
-        if before is not None and _is_too_much(before, length, limit_s):
-            return
-        seconds, repeats = _timed(one_pass(rule, over, length, device), device)
-        peak = memory.of(rule, over, length) if memory else None
-        before = Measured(rule, over, length, seconds, repeats, peak)
-        yield before
-        if memory and memory.is_telling and peak is None:
-            return
+    with Apart(KEEPING, threads) as timing:
+        timing.call(timed_pass, rule, over, lengths[0], device)  # compiles where it must, and wakes libraries
+        before: Measured | None = None
+        for length in lengths:
+            if before is not None and _is_too_much(before, length, limit_s):
+                return
+            timed = timing.call(timed_pass, rule, over, length, device)
+            if timed is None:
+                return
+            peak = memory.of(rule, over, length) if memory else None
+            before = Measured(rule, over, length, *timed, peak)
+            yield before
+            if memory and memory.is_telling and peak is None:
+                return
 
 
 def exponents(measured: Sequence[Measured], what: str) -> dict[str, float]:
@@ -156,8 +166,9 @@ def _is_too_much(before: Measured, length: int, limit_s: float) -> bool:
     return more_time > limit_s or more_memory > MOST_BYTES
 
 
-def _timed(call: Callable[[], None], device: str) -> tuple[float, int]:
+def timed_pass(rule: str, over: str, length: int, device: str) -> tuple[float, int]:
     """Median seconds, and of how many calls: those of FEW_S, at least three, after a first; one where that is long."""
+    call = one_pass(rule, over, length, device)
     first = _seconds(call, device)
     if first > 10 * FEW_S:
         return first, 1

@@ -46,14 +46,11 @@ def attention(
 
     stream-engine bench attention entropy_equality elu sdpa --longest 16384
     """
-    import torch  # takes seconds
-
-    from stream_engine.bench import attention as measuring
+    from stream_engine.bench import attention as measuring  # takes seconds
     from stream_engine.bench.memory import PeakMemory
 
     measuring.check_rules(rules or [])
     measuring.check_device(device)
-    torch.set_num_threads(threads)
     longest = min(longest, QUICK_LONGEST) if quick else longest
     lengths = [SHORTEST * 2**n for n in range((longest // SHORTEST).bit_length())]
     plan = [
@@ -65,7 +62,7 @@ def attention(
         bar.expect(len(plan) * len(lengths))
         for over, rule in plan:
             found = []
-            for one in measuring.sweep(rule, over, lengths, limit_s, device, memory):
+            for one in measuring.sweep(rule, over, lengths, limit_s, device, memory, threads):
                 found.append(one)
                 bar.advance(1)
             bar.advance(len(lengths) - len(found))

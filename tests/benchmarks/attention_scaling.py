@@ -17,6 +17,7 @@ from recurrent_core.ops.registry import MECHANISMS, make_mechanism
 from recurrent_core.ops.run import make_run
 from stream_engine.bench.attention import HEADS, SDPA, SIZE, as_rows, exponents, one_pass, rules_over, sweep
 from stream_engine.bench.memory import PeakMemory
+from stream_engine.bench.process import KEEPING, Apart
 from tests.benchmarks.results import save
 
 LENGTHS = (1024, 2048, 4096, 8192)
@@ -49,21 +50,29 @@ def in_turns(calls: dict[str, Callable[[], None]]) -> dict[str, float]:
     return {name: round(statistics.median(found), 2) for name, found in times.items()}
 
 
+def side_by_side(length: int) -> dict[str, float]:
+    """Milliseconds of each way at this length."""
+    return in_turns(
+        {
+            "entropy_equality": one_pass("entropy_equality", "length", length),
+            "entropy_equality by blocks": by_blocks("entropy_equality", length),
+            "elu": by_blocks("elu", length),
+            SDPA: one_pass(SDPA, "length", length),
+        }
+    )
+
+
 def main() -> None:
     """The command line."""
-    torch.set_num_threads(1)
     beside: dict[str, dict[str, float]] = {}
     print(f"{'ms forward and back':22s}{'entropy eq.':>12s}{'by blocks':>12s}{'elu + 1':>12s}{'sdpa':>12s}")
-    for length in LENGTHS:
-        beside[str(length)] = found = in_turns(
-            {
-                "entropy_equality": one_pass("entropy_equality", "length", length),
-                "entropy_equality by blocks": by_blocks("entropy_equality", length),
-                "elu": by_blocks("elu", length),
-                SDPA: one_pass(SDPA, "length", length),
-            }
-        )
-        print(f"{length:<22,}" + "".join(f"{ms:12.1f}" for ms in found.values()), flush=True)
+    with Apart(KEEPING) as timing:
+        for length in LENGTHS:
+            found = timing.call(side_by_side, length)
+            if found is None:
+                raise SystemExit(f"{length} readings: no memory for them here")
+            beside[str(length)] = found
+            print(f"{length:<22,}" + "".join(f"{ms:12.1f}" for ms in found.values()), flush=True)
     ratios = {
         name: [round(found[name] / found[other], 3) for found in beside.values()]
         for name, other in (("entropy_equality", "elu"), ("entropy_equality by blocks", "elu"))

@@ -1,17 +1,20 @@
 """The sweep of the rules of attention: what is measured, where it stops, and what is made of it."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
 from recurrent_core.errors import ConfigError
 from recurrent_core.ops.registry import MECHANISMS
 from stream_engine.bench.attention import Measured, check_device, exponents, one_pass, rules_over, sweep
 from stream_engine.bench.memory import PeakMemory
 from stream_engine.bench.picture import draw
+from stream_engine.bench.process import KEEPING, Apart
 from tests.support.program import run_program
 
 
@@ -61,6 +64,15 @@ def test_a_measuring_process_that_is_ended_ends_the_sweep_of_its_rule_alone() ->
         process.kill()
         assert [one.peak_bytes for one in sweep("elu", "length", (64, 128), 5.0, "cpu", memory)] == [None]
         assert [one.length for one in sweep("relu", "length", (64, 128), 5.0, "cpu", memory)] == [64, 128]
+
+
+def test_the_allocator_is_told_in_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    with Apart(KEEPING, threads=2) as apart:
+        assert apart.call(os.getenv, "GLIBC_TUNABLES") == KEEPING
+        assert apart.call(torch.get_num_threads) == 2
+        assert apart.call(os.getpid) != os.getpid()
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.check=0"
 
 
 def test_the_picture_has_a_line_and_a_name_for_each_rule() -> None:
