@@ -28,8 +28,10 @@ RANK = 16
 """Of linformer, whose window is the run."""
 MOST_BYTES = 6 * 2**30
 FEW_S = 0.3
-FITTED = 8
-"""An exponent is fitted over the lengths up to so many times shorter than the longest."""
+FIT_FROM = 1024
+"""An exponent is fitted from here on, where the run outweighs what a call costs at any length ..."""
+FIT_OVER = 8
+"""... or, where the longest is short, over the lengths up to so many times shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,11 @@ def sweep(
 
 
 def exponents(measured: Sequence[Measured], what: str) -> dict[str, float]:
-    """Slope of log time (`seconds`) or log memory (`peak_bytes`) over log length, per rule, over its longest runs."""
+    """Slope of log time (`seconds`) or log memory (`peak_bytes`) over log length, per rule, from FIT_FROM on."""
     found = {}
     for rule in dict.fromkeys(one.rule for one in measured):
         points = [(one.length, getattr(one, what)) for one in measured if one.rule == rule and getattr(one, what)]
-        points = [point for point in points if point[0] * FITTED >= points[-1][0]]
+        points = [point for point in points if point[0] >= min(FIT_FROM, points[-1][0] / FIT_OVER)]
         if len(points) >= 3:
             length, value = np.log(np.array(points, dtype=np.float64)).T
             found[rule] = float(np.polyfit(length, value, 1)[0])
